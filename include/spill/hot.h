@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: MIT
+ * Contract of src/hot: the hot tier, i.e. the directory below the mount, reached only through one
+ * directory fd taken before mounting; its inodes by file handle; the stub marker; punch and refill.
+ *
+ * Knows nothing of FUSE, packs or SQLite. Locks: none of its own except the fd cache's; callers hold
+ * the node lock (tier.h) where the text says so.
+ */
+#ifndef SPILL_HOT_H
+#define SPILL_HOT_H
+
+#include "spill/base.h"
+#include "spill/types.h"
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+
+#define MARKER_XATTR "trusted.spill"	  /* on each stub */
+#define ROOT_XATTR   "trusted.spill.root" /* on the hot root: which store, which epoch */
+/* True for names that the mount hides and refuses in all four xattr operations. */
+bool hot_xattr_reserved(const char *name);
+
+enum hot_type { HOT_EXT4, HOT_XFS, HOT_BTRFS, HOT_OTHER };
+
+struct hot;
+
+/* A kernel file handle (name_to_handle_at(2)); len is handle_bytes. */
+#define HOT_FH_MAX 40
+struct hot_fh {
+	int32_t type;
+	uint8_t len;
+	uint8_t bytes[HOT_FH_MAX];
+};
+
+/* Open the hot tier on dirfd (a directory; kept by the caller's choice: hot dups it). Probes what
+ * spillfs needs: trusted xattrs, file handles, FALLOC_FL_PUNCH_HOLE.
+ * -EOPNOTSUPP: something is missing, *ret_why says which and what to do (static text).
+ * Needs CAP_DAC_READ_SEARCH and CAP_SYS_ADMIN. */
+int hot_open(struct hot **ret, int dirfd, const char **ret_why);
+void hot_close(struct hot *h);
+int hot_root_fd(const struct hot *h); /* borrowed */
+enum hot_type hot_fs_type(const struct hot *h);
+dev_t hot_dev(const struct hot *h);
+
+/* Identity of name in dirfd ("" for dirfd itself, O_PATH is enough), with its attributes, atomically:
+ * the handle and the stat are of the same inode. *ret_nodeid: generation << 32 | ino where that names
+ * the inode for ever (ext4; xfs and btrfs while the inode number fits 32 bits, same device), else 0
+ * (the caller keeps fh). -ENOENT, -EOPNOTSUPP, ... */
+int hot_identify(const struct hot *h, int dirfd, const char *name, struct stat *ret_st,
+		 struct hot_fh *ret_fh, uint64_t *ret_nodeid);
+/* The handle that nodeid (not 0, not 1) stands for. False when it cannot be recomputed. */
+bool hot_fh_of_nodeid(const struct hot *h, uint64_t nodeid, struct hot_fh *ret);
+/* Handle of (ino, gen) on the root's device, for index rows. False when this file system's handles
+ * cannot be rebuilt from them (HOT_OTHER). */
+bool hot_fh_of_id(const struct hot *h, struct hot_id id, struct hot_fh *ret);
+struct hot_id hot_id_of_fh(const struct hot *h, const struct hot_fh *fh, uint64_t st_ino);
+/* open_by_handle_at(2) on the hot tier; flags as open(2) plus O_CLOEXEC. Returns an fd or -errno
+ * (-ESTALE: no such inode any more). */
+int hot_open_fh(const struct hot *h, const struct hot_fh *fh, int flags);
+/* Open a second, different description of an O_PATH (or any) fd, through /proc/self/fd. */
+int hot_reopen(int fd, int flags);
+/* "/proc/self/fd/N" for the path-only xattr and chmod calls; buf >= 32 bytes. */
+const char *hot_fd_path(int fd, char buf[32]);
+
+/* statvfs of the hot file system. */
+int hot_statfs(const struct hot *h, struct statvfs *ret);
+
+/* ---- marker ------------------------------------------------------------------------------------
+ * The marker's byte map is at the top of src/hot/marker.c. 60 bytes. */
+#define MARKER_LEN 60
+struct marker {
+	enum residency state; /* RES_SPILLING, RES_SPILLED, RES_RECALLING */
+	struct obj_id obj;
+	uint8_t hash16[16];    /* first half of object.sha */
+	uint64_t size;	       /* bytes */
+	int64_t mtime_ns;      /* as the user left it */
+	int64_t ctime_ns;      /* as the user saw it when the file was spilled; only when ctime_valid */
+	bool ctime_valid;      /* cleared when metadata is changed later: then the inode's own ctime counts */
+	uint32_t blocks;       /* st_blocks before the punch, 512-byte units, saturating */
+};
+/* Pure codec. decode: -EUCLEAN malformed or wrong checksum, -EPROTONOSUPPORT newer version. */
+void marker_encode(const struct marker *m, uint8_t out[MARKER_LEN]);
+int marker_decode(const void *buf, size_t len, struct marker *ret);
+/* Read the marker of an fd (O_PATH is enough). -ENODATA: none. Otherwise as marker_decode, or -errno. */
+int hot_marker_get(int fd, struct marker *ret);
+/* Set or drop it through the durable waist. Not durable until fsync. Changes ctime. */
+int hot_marker_set(int fd, const struct marker *m);
+int hot_marker_drop(int fd);
+
+/* ---- root record: binds a hot tier to a store --------------------------------------------------- */
+struct hot_root {
+	uint8_t store_uuid[16];
+	uint8_t hot_uuid[16]; /* random, made when the directory was adopted */
+	uint64_t epoch;
+};
+/* -ENODATA: never adopted. -EUCLEAN. */
+int hot_root_get(const struct hot *h, struct hot_root *ret);
+/* Sets and makes it durable (fsync of the root directory). */
+int hot_root_set(const struct hot *h, const struct hot_root *r);
+
+/* ---- data ranges ---------------------------------------------------------------------------------
+ * The data ranges of a file by SEEK_DATA/SEEK_HOLE, caller frees. *ret_n == 0 with *ret == NULL and
+ * *ret_dense == true: no holes at all (or an empty file). Block-aligned by nature; the last range is
+ * cut at the size. fd's file offset is changed. */
+int hot_ranges(int fd, uint64_t size, struct range **ret, uint32_t *ret_n, bool *ret_dense);
+/* Punch all data, keep the size. Caller restores times. Durable waist. */
+int hot_punch_all(int fd, uint64_t size);
+
+#endif

@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: MIT
+ * Contract of src/mnt: mount table, the guard, and the run directory. Linux mount plumbing only; knows
+ * neither FUSE's protocol nor the store.
+ *
+ *   /run/spillfs/<escaped DIR>/hot    root-only private bind of the hot directory, made before the guard
+ *   /run/spillfs/<escaped DIR>/sock   control socket       .../pid     the daemon's pid
+ *   /run/spillfs/<escaped DIR>/guard.img  64 KiB ext2 image (on the tmpfs /run)
+ */
+#ifndef SPILL_MNT_H
+#define SPILL_MNT_H
+
+#include "spill/base.h"
+
+/* One line of /proc/self/mountinfo; strings unescaped, owned by the entry. */
+struct mnt_entry {
+	int id, parent;
+	char *root, *point, *fstype, *source;
+	unsigned dev_major, dev_minor;
+};
+struct mnt_table {
+	struct mnt_entry *v; /* in mount order */
+	size_t n;
+};
+int mnt_table_read(struct mnt_table *ret);
+int mnt_table_parse(const char *text, struct mnt_table *ret); /* pure, for tests; -EUCLEAN */
+void mnt_table_done(struct mnt_table *t);
+/* Topmost mount at exactly this path, or NULL. */
+const struct mnt_entry *mnt_top(const struct mnt_table *t, const char *path);
+/* First mount strictly below path, or NULL. */
+const struct mnt_entry *mnt_below(const struct mnt_table *t, const char *path);
+
+#define SPILLFS_FSTYPE "fuse.spillfs"
+
+/* systemd-escape like: "/var/lib/docker" -> "var-lib-docker". Caller frees. */
+char *mnt_escape(const char *dir);
+/* "/run/spillfs/<escaped>" ($SPILLFS_RUN_DIR replaces /run/spillfs, for tests). Caller frees. */
+char *mnt_run_dir(const char *dir);
+
+enum mnt_state {
+	MNT_BARE,    /* nothing of ours at DIR */
+	MNT_GUARDED, /* our guard on top */
+	MNT_LIVE,    /* a spillfs mount that answers on top */
+	MNT_DEAD,    /* a spillfs mount whose daemon is gone (ENOTCONN) */
+};
+/* What lies on top of dir. *ret_store (may be NULL; caller frees): the store a live mount uses, NULL if
+ * unknown. */
+int mnt_probe(const char *dir, enum mnt_state *ret, char **ret_store);
+
+/* Put the guard over dir unless it is there: makes the run directory (0700) and hot bind first (a non-recursive
+ * open_tree clone, made private), then the read-only guard. Returns an O_PATH... O_DIRECTORY fd of the hot
+ * directory, or -errno: -EBUSY a submount exists below dir, -ENOTDIR, -ELOOP, -EPERM.
+ * A dead spillfs mount on top is cleared first (with everything mounted on it).
+ * Idempotent: with the guard there it only opens the hot directory again. */
+int mnt_guard_up(const char *dir, char **ret_msg);
+/* Take the guard and the hot bind away. The caller has made sure that no stub would show. */
+int mnt_guard_down(const char *dir);
+/* Open the hot directory behind a guard or a live mount, by its bind; -ENOENT when there is none. */
+int mnt_hot_fd(const char *dir);
+
+/* Mount FUSE over dir: opens /dev/fuse, mount(2) with fsname=source, subtype spillfs. Returns the device fd.
+ * Mount flags from the caller (MS_NOSUID, ...). */
+int mnt_fuse(const char *dir, const char *source, unsigned long flags, unsigned max_read);
+
+/* All live spillfs mount points; caller frees each and the array. */
+int mnt_list(char ***ret, size_t *ret_n);
+
+#endif

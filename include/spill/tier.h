@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: MIT
+ * Contract of src/tier: residency. Which bytes are where, who may have them, and moving them safely.
+ * Sits on hot, store, index and layers; knows no FUSE (src/fs is a thin skin over it) and no socket.
+ *
+ * Lock order (outer first): node lock (one per inode, from a striped array) -> index writer mutex.
+ * The table lock and the fd cache lock are leaves; no I/O happens under them. The spill engine takes node
+ * locks one at a time and never while it holds the index mutex.
+ */
+#ifndef SPILL_TIER_H
+#define SPILL_TIER_H
+
+#include "spill/base.h"
+#include "spill/config.h"
+#include "spill/hot.h"
+#include "spill/index.h"
+#include "spill/layers.h"
+#include "spill/store.h"
+#include "spill/types.h"
+
+struct tier;
+
+/* ---- life ------------------------------------------------------------------------------------------
+ * Takes hot, store and index (borrowed; they outlive the tier). Binds the tiers to each other or checks that
+ * they belong together, then recovers what an unclean stop left (DESIGN.md section 4).
+ * -EMEDIUMTYPE: store and hot tier belong to others. Others: -errno with *ret_msg (caller frees). */
+int tier_open(struct tier **ret, const struct config *cfg, struct hot *hot, struct store *store,
+	      struct index *ix, char **ret_msg);
+/* Start the background threads (policy, freeing, reconcile). */
+int tier_start(struct tier *t);
+/* Stop them, make everything durable, mark the store clean. */
+void tier_close(struct tier *t);
+
+/* ---- nodes: hot inodes the kernel (or a worker) knows --------------------------------------------------
+ * Named by nodeid (see hot_identify; the root is 1). A node reference keeps the struct, not an fd. */
+struct node;
+struct node *tier_root(struct tier *t); /* borrowed, lives as long as the tier */
+/* Find name below dir ("" for dir itself is not allowed), count one kernel lookup on it and return it with a
+ * reference. ret_st: attributes as the user left them. -ENOENT, ... */
+int tier_lookup(struct tier *t, struct node *dir, const char *name, struct node **ret, struct stat *ret_st);
+/* The same for an inode the caller just created and holds an fd of (O_PATH is enough). */
+int tier_lookup_fd(struct tier *t, struct node *dir, const char *name, int fd, struct node **ret,
+		   struct stat *ret_st);
+/* By node id; rebuilt from the handle when it is not known (after a takeover). -ESTALE. */
+int tier_get(struct tier *t, uint64_t nodeid, struct node **ret);
+void tier_put(struct tier *t, struct node *n);
+void tier_forget(struct tier *t, uint64_t nodeid, uint64_t nlookup);
+uint64_t node_id(const struct node *n);
+
+/* An O_PATH fd of the node from the bounded fd cache; tier_fd_put gives it back. Returns fd or -errno. */
+struct node_fd {
+	int fd;
+	void *slot;
+};
+int tier_fd_get(struct tier *t, struct node *n, struct node_fd *ret);
+void tier_fd_put(struct tier *t, struct node_fd *f);
+
+/* Attributes as the user left them: a stub shows its original mtime, ctime and st_blocks. */
+int tier_getattr(struct tier *t, struct node *n, struct stat *ret);
+/* The same for an already stat'ed fd of n. */
+int tier_fix_attr(struct tier *t, struct node *n, int fd, struct stat *st);
+
+/* ---- open files ------------------------------------------------------------------------------------------
+ * tier_open_file grants under one lock hold: it decides residency and counts the open. Opening a stub for
+ * writing recalls it first (may take long: the caller runs it off the request lane when tier_would_block
+ * says so); with O_TRUNC it empties it without recall. */
+struct file;
+int tier_open_file(struct tier *t, struct node *n, int flags, struct file **ret);
+/* Wrap an fd the caller just created on n (O_CREAT, O_TMPFILE). Takes the fd. */
+int tier_adopt_file(struct tier *t, struct node *n, int fd, int flags, struct file **ret);
+bool tier_would_block(struct tier *t, struct node *n, int flags);
+void tier_release_file(struct tier *t, struct file *f);
+struct node *file_node(const struct file *f);
+/* pread as the user sees the file, from the hot tier or the store. -EIO: the data cannot be proved right. */
+ssize_t tier_read(struct tier *t, struct file *f, void *buf, size_t len, uint64_t off);
+/* The hot fd of an open file, for everything else; -EXDEV while the file is a stub opened for reading. */
+int tier_file_fd(struct tier *t, struct file *f);
+/* SEEK_DATA / SEEK_HOLE for the original file. */
+int64_t tier_seek(struct tier *t, struct file *f, int64_t off, int whence);
+
+/* truncate(2) by node: size 0 drops a stub's content without recall, others recall first. */
+int tier_truncate(struct tier *t, struct node *n, uint64_t size);
+/* chmod, chown, xattr, link, utimens were done on n: its own ctime counts from now on. */
+void tier_meta_changed(struct tier *t, struct node *n, int fd);
+/* A directory entry of the inode behind fd (O_PATH, opened before the change) was removed or replaced. Keeps the
+ * inode alive for the kernel's references and journals a tombstone when a stub's last link is gone. Takes fd. */
+void tier_unlinked(struct tier *t, int fd);
+
+/* ---- what spillctl asks for ---------------------------------------------------------------------------- */
+struct tier_status {
+	struct {
+		uint64_t total_bytes, used_bytes, free_bytes, inodes_total, inodes_free;
+	} hot;
+	struct {
+		uint64_t total_bytes, free_bytes, stored_bytes, index_bytes;
+	} backing;
+	uint64_t files_resident;    /* regular files with data in the hot tier; UINT64_MAX: not counted yet */
+	uint64_t files_premigrated, files_spilled, files_partial;
+	uint64_t spilled_logical_bytes, objects;
+	uint64_t nodes_known, files_open;
+	uint64_t spilled_bytes_total, recalled_bytes_total; /* since mount */
+	uint64_t errors;   /* data that could not be proved right, since mount */
+	bool auto_spill;   /* running */
+	bool frozen;	   /* rolled back tier: no punch and no freeing until check has passed */
+	char parked[160];  /* why spilling stands still, or "" */
+};
+int tier_status(struct tier *t, struct tier_status *ret);
+
+struct tier_info {
+	enum residency state;
+	mode_t mode;
+	uint64_t ino, size_bytes, nlink;
+	uint64_t hot_blocks; /* 512-byte units really allocated in the hot tier */
+	uint64_t stored_bytes; /* compressed bytes of its frames; shared frames count in full */
+	struct obj_id obj;     /* 0: none */
+	uint32_t obj_refs;
+	uint8_t hash16[16];
+	unsigned opens;
+	char layer[256]; /* key of the layer it lies in, or "" */
+	char name[256];	 /* last component (ls) */
+};
+/* path is relative to the root ("" or "." for it); symlinks are not followed. -ENOENT, ... */
+int tier_info(struct tier *t, const char *path, struct tier_info *ret);
+/* Each entry of a directory (or the file itself), in name order. cb returns false to stop. */
+int tier_ls(struct tier *t, const char *path, bool (*cb)(void *ctx, const struct tier_info *i), void *ctx);
+
+/* Long work on a tree. progress is called now and then from the calling thread; false interrupts (-EINTR). */
+struct tier_work {
+	uint64_t files_seen, files_done, bytes_done; /* logical bytes moved */
+	uint64_t bytes_stored;			     /* written to the store (spill) */
+	uint64_t files_busy, files_skipped, files_failed;
+	uint64_t freed_bytes; /* hot tier, spill */
+	const char *current;  /* path being worked on; valid during the callback only */
+};
+typedef bool (*tier_progress_fn)(void *ctx, const struct tier_work *w);
+/* Called once for each file that is busy or failed: err is -EBUSY or another -errno. */
+typedef void (*tier_note_fn)(void *ctx, const char *path, int err);
+int tier_spill_path(struct tier *t, const char *path, tier_progress_fn fn, tier_note_fn note, void *ctx,
+		    struct tier_work *ret);
+int tier_recall_path(struct tier *t, const char *path, tier_progress_fn fn, tier_note_fn note, void *ctx,
+		     struct tier_work *ret);
+
+struct tier_layer {
+	const struct layer *l;
+	struct layer_size size;
+	uint64_t spilled_files, spilled_bytes;
+	int64_t last_used_ns; /* wall clock; its birth when never seen used */
+};
+/* Every layer, measured (walks them). cb returns false to stop. */
+int tier_layers(struct tier *t, bool (*cb)(void *ctx, const struct tier_layer *l), void *ctx);
+
+/* ---- check: report only ------------------------------------------------------------------------------------
+ * Every marker against the index, every index row against hot and packs, every frame's checksum, every object's
+ * hash (deep). Online: passes over what is being moved. Each problem once to cb. */
+struct check_result {
+	uint64_t files, stubs, objects, packs, frames, bytes; /* looked at */
+	uint64_t problems;
+	uint64_t leaked_objects; /* referred to by nobody: space, not damage */
+};
+typedef void (*check_problem_fn)(void *ctx, const char *what, const char *path);
+int tier_check(struct tier *t, bool deep, tier_progress_fn fn, check_problem_fn cb, void *ctx,
+	       struct check_result *ret);
+/* The same without a daemon: opens the store read-only. hot may be NULL (store only). */
+int tier_check_offline(struct hot *hot, struct store *store, struct index *ix, bool deep, tier_progress_fn fn,
+		       check_problem_fn cb, void *ctx, struct check_result *ret);
+/* Number of stubs below rootfd by a marker scan; stops at max (0: count all). */
+int tier_count_stubs(int rootfd, uint64_t max, uint64_t *ret);
+
+/* statfs as the user may see it: memory only, never blocks. */
+void tier_statfs(struct tier *t, struct statvfs *ret);
+
+#endif
