@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: MIT
+ * Contract of src/fs: the FUSE skin over the tier. The only module that knows FUSE.
+ */
+#ifndef SPILL_FS_H
+#define SPILL_FS_H
+
+#include "spill/base.h"
+#include "spill/tier.h"
+
+struct fs;
+
+struct fs_opts {
+	bool read_only, noatime, debug;
+	unsigned threads; /* threads that always wait for requests; 0: 2 x CPUs, at least 4 */
+};
+
+/* Make a session on an open, mounted /dev/fuse descriptor (taken also on failure). */
+int fs_new(struct fs **ret, struct tier *t, int dev_fd, const char *mountpoint, const struct fs_opts *o);
+/* Serve until unmounted or fs_stop; starts its own threads, returns when all are gone. 0 or -errno. */
+int fs_run(struct fs *f);
+/* From another thread: wait until the kernel's INIT has been answered. -ETIMEDOUT after 10 s. */
+int fs_wait_ready(struct fs *f);
+/* Make fs_run return. Not from a signal handler; from any thread. */
+void fs_stop(struct fs *f);
+void fs_free(struct fs *f);
+
+#endif
