@@ -5,6 +5,7 @@
 #include "spill/base.h"
 
 #include <fcntl.h>
+#include <limits.h>
 
 ssize_t pread_full(int fd, void *buf, size_t len, off_t off)
 {
@@ -52,6 +53,7 @@ int read_file(int dirfd, const char *path, size_t max, char **ret, size_t *ret_l
 
 	if (fd < 0)
 		return -errno;
+	max = MIN(max, (size_t)SSIZE_MAX - 2); /* the sums below cannot overflow */
 	for (;;) {
 		ssize_t n;
 
