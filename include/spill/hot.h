@@ -32,7 +32,8 @@ struct hot_fh {
 
 /* Open the hot tier on dirfd (a directory; kept by the caller's choice: hot dups it). Probes what
  * spillfs needs: trusted xattrs, file handles, FALLOC_FL_PUNCH_HOLE.
- * -EOPNOTSUPP: something is missing, *ret_why says which and what to do (static text).
+ * -EOPNOTSUPP, -EPERM, -EROFS, ...: *ret_why says what is missing and what to do (static text; set
+ * at every failure). A full disk is no failure.
  * Needs CAP_DAC_READ_SEARCH and CAP_SYS_ADMIN. */
 int hot_open(struct hot **ret, int dirfd, const char **ret_why);
 void hot_close(struct hot *h);
@@ -43,7 +44,7 @@ dev_t hot_dev(const struct hot *h);
 /* Identity of name in dirfd ("" for dirfd itself, O_PATH is enough), with its attributes, atomically:
  * the handle and the stat are of the same inode. *ret_nodeid: generation << 32 | ino where that names
  * the inode for ever (ext4; xfs and btrfs while the inode number fits 32 bits, same device), else 0
- * (the caller keeps fh). -ENOENT, -EOPNOTSUPP, ... */
+ * (the caller keeps fh). -ENOENT, -EOPNOTSUPP, ...; -EXDEV: in something mounted below the root. */
 int hot_identify(const struct hot *h, int dirfd, const char *name, struct stat *ret_st,
 		 struct hot_fh *ret_fh, uint64_t *ret_nodeid);
 /* The handle that nodeid (not 0, not 1) stands for. False when it cannot be recomputed. */
@@ -51,6 +52,8 @@ bool hot_fh_of_nodeid(const struct hot *h, uint64_t nodeid, struct hot_fh *ret);
 /* Handle of (ino, gen) on the root's device, for index rows. False when this file system's handles
  * cannot be rebuilt from them (HOT_OTHER). */
 bool hot_fh_of_id(const struct hot *h, struct hot_id id, struct hot_fh *ret);
+/* The id for index rows. {0, 0}: a file of another btrfs subvolume, which has no id of its own here
+ * and must not be spilled. */
 struct hot_id hot_id_of_fh(const struct hot *h, const struct hot_fh *fh, uint64_t st_ino);
 /* open_by_handle_at(2) on the hot tier; flags as open(2) plus O_CLOEXEC. Returns an fd or -errno
  * (-ESTALE: no such inode any more). */
@@ -99,9 +102,13 @@ int hot_root_set(const struct hot *h, const struct hot_root *r);
 /* ---- data ranges ---------------------------------------------------------------------------------
  * The data ranges of a file by SEEK_DATA/SEEK_HOLE, caller frees. *ret_n == 0 with *ret == NULL and
  * *ret_dense == true: no holes at all (or an empty file). Block-aligned by nature; the last range is
- * cut at the size. fd's file offset is changed. */
+ * cut at the size. fd's file offset is changed. -E2BIG: more than HOT_RANGES_MAX, not worth spilling. */
+#define HOT_RANGES_MAX (1u << 20)
 int hot_ranges(int fd, uint64_t size, struct range **ret, uint32_t *ret_n, bool *ret_dense);
-/* Punch all data, keep the size. Caller restores times. Durable waist. */
+/* Punch all data, also blocks reserved beyond the end; keep the size. fd is open for writing. Caller
+ * restores times. Durable waist. -EPERM: the file has file capabilities (security.capability), which
+ * the kernel drops at *every* change of content: punch, pwrite, ftruncate, even a reservation. Such a
+ * file must not be spilled, and a stub must be recalled before it is given any. */
 int hot_punch_all(int fd, uint64_t size);
 
 #endif
