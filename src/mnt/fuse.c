@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: MIT
+ * mount(2) of a FUSE file system on a /dev/fuse descriptor of our own, without fusermount: the
+ * descriptor is lent to libfuse later (FUSE.md). The source is what cAdvisor looks up, hence the
+ * caller's choice.
+ */
+#include "mnt_int.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/mount.h>
+
+int mnt_fuse(const char *dir, const char *source, unsigned long flags, unsigned max_read)
+{
+	cleanup_fd int fd = open("/dev/fuse", O_RDWR | O_CLOEXEC);
+	char opts[160];
+
+	if (fd < 0)
+		return errno == ENOENT ? -ENODEV : -errno;
+	/* rootmode is the type only: the mode comes with the first GETATTR. */
+	snprintf(opts, sizeof(opts),
+		 "fd=%d,rootmode=40000,user_id=0,group_id=0,default_permissions,allow_other", fd);
+	if (max_read)
+		snprintf(opts + strlen(opts), sizeof(opts) - strlen(opts), ",max_read=%u",
+			 max_read);
+	if (mount(source, dir, SPILLFS_FSTYPE, flags, opts) < 0)
+		return -errno;
+	return steal_fd(&fd);
+}
