@@ -1,10 +1,14 @@
 # SPDX-License-Identifier: MIT
 # spillfs: see README.md.  `make demo` and `make check` are the two commands.
 
-CC      ?= gcc
+ifeq ($(origin CC),default)
+CC      := gcc
+endif
 PKGS    := fuse3 libzstd sqlite3 libcrypto libxxhash jansson
 PREFIX  ?= /usr/local
 SBINDIR ?= $(PREFIX)/sbin
+MANDIR  ?= $(PREFIX)/share/man
+DATADIR ?= $(PREFIX)/share
 UNITDIR ?= /lib/systemd/system
 # mount(8) looks for helpers only in /sbin.
 HELPERDIR ?= /sbin
@@ -18,12 +22,15 @@ comma   := ,
 OPT     ?= -O2
 WARN    := -Wall -Wextra -Wshadow -Wmissing-prototypes -Wstrict-prototypes $(if $(CI),-Werror)
 CFLAGS  ?= $(OPT) -g
-CPPFLAGS += -Iinclude -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64
-ALL_CFLAGS = -std=gnu17 $(WARN) $(CFLAGS) -pthread -MMD -MP \
-	$(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer) $(PKG_CFLAGS)
-PKG_CFLAGS = $(shell pkg-config --cflags $(PKGS))
-PKG_LIBS = $(shell pkg-config --libs $(PKGS))
-ALL_LDFLAGS = $(LDFLAGS) -pthread $(if $(SAN),-fsanitize=$(SAN))
+ALL_CPPFLAGS = -Iinclude -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 $(CPPFLAGS)
+# UBSan only prints by default: a finding must fail the test.
+SANFLAGS = $(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer \
+	$(if $(findstring undefined,$(SAN)),-fno-sanitize-recover=undefined))
+ALL_CFLAGS = -std=gnu17 $(WARN) $(CFLAGS) -pthread -MMD -MP $(SANFLAGS) $(PKG_CFLAGS)
+ALL_LDFLAGS = $(LDFLAGS) -pthread $(SANFLAGS)
+# Asked once, and only when something is compiled: `make check` on a bare machine installs pkg-config first.
+PKG_CFLAGS = $(eval PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS)))$(PKG_CFLAGS)
+PKG_LIBS = $(eval PKG_LIBS := $(shell pkg-config --libs $(PKGS)))$(PKG_LIBS)
 
 MODULES := base config metrics hot store index heat layers tier fs ctl mnt
 LIB_SRC := $(sort $(wildcard $(MODULES:%=src/%/*.c)))
@@ -57,7 +64,7 @@ $(BUILD)/tools/%: $(BUILD)/tests/tools/%.o $(BUILD)/libspill.a
 
 $(BUILD)/%.o: %.c
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(ALL_CFLAGS) -c -o $@ $<
+	$(CC) $(ALL_CPPFLAGS) $(ALL_CFLAGS) -c -o $@ $<
 
 tools: all $(TOOLS)
 unit: $(UNIT)
@@ -81,19 +88,39 @@ bench-quick:
 	$(MAKE) all tools
 	scripts/bench quick
 
+MAN     := $(wildcard man/*.[1-8] src/*/*.[1-8])
+UNITS   := $(wildcard scripts/systemd/*.mount scripts/systemd/*.service)
+# completion file -> where its shell looks
+COMPLETIONS := $(foreach c,bash:bash-completion/completions/spillctl zsh:zsh/site-functions/_spillctl \
+	fish:fish/vendor_completions.d/spillctl.fish,\
+	$(if $(wildcard scripts/completions/spillctl.$(firstword $(subst :, ,$c))),$c))
+completion_src = scripts/completions/spillctl.$(firstword $(subst :, ,$1))
+completion_dst = $(DATADIR)/$(lastword $(subst :, ,$1))
+man_dst = $(MANDIR)/man$(patsubst .%,%,$(suffix $1))/$(notdir $1)
+
+# each expands to one recipe line per file
+define newline
+
+
+endef
 install: all
 	install -D -m 0755 $(BUILD)/spillfs $(DESTDIR)$(SBINDIR)/spillfs
 	install -D -m 0755 $(BUILD)/spillctl $(DESTDIR)$(SBINDIR)/spillctl
 	install -d $(DESTDIR)$(HELPERDIR)
 	ln -sf $(SBINDIR)/spillfs $(DESTDIR)$(HELPERDIR)/mount.spillfs
-	install -d $(DESTDIR)$(UNITDIR)
-	install -m 0644 scripts/systemd/*.mount scripts/systemd/*.service $(DESTDIR)$(UNITDIR)
+	$(foreach f,$(UNITS),install -D -m 0644 $f $(DESTDIR)$(UNITDIR)/$(notdir $f)$(newline)	)
+	$(foreach f,$(MAN),install -D -m 0644 $f $(DESTDIR)$(call man_dst,$f)$(newline)	)
+	$(foreach c,$(COMPLETIONS),install -D -m 0644 $(call completion_src,$c) \
+		$(DESTDIR)$(call completion_dst,$c)$(newline)	)
 
+# Only files: mounts, stores and stubs stay as they are (`spillctl drain` brings data back first).
 uninstall:
-	rm -f $(DESTDIR)$(SBINDIR)/spillfs $(DESTDIR)$(SBINDIR)/spillctl $(DESTDIR)$(HELPERDIR)/mount.spillfs
+	rm -f $(addprefix $(DESTDIR),$(SBINDIR)/spillfs $(SBINDIR)/spillctl $(HELPERDIR)/mount.spillfs \
+		$(foreach f,$(UNITS),$(UNITDIR)/$(notdir $f)) $(foreach f,$(MAN),$(call man_dst,$f)) \
+		$(foreach c,$(COMPLETIONS),$(call completion_dst,$c)))
 
 clean:
-	rm -rf build build-address build-thread
+	rm -rf $(foreach b,build build-gcc build-clang,$b $b-address $b-thread)
 
 FORMAT_SRC = $(shell git ls-files '*.c' '*.h')
 format:
