@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: MIT
+ * `status`: one look at both tiers, from memory and two statfs calls.
+ */
+#include "verbs.h"
+
+#include "spill/version.h"
+#include <sys/statvfs.h>
+
+static json_t *num_or_null(uint64_t v)
+{
+	return v == UINT64_MAX ? json_null() : verb_num(v);
+}
+
+static json_t *tiers_json(struct daemon *d, const struct tier_status *st)
+{
+	struct statvfs seen = {0};
+
+	tier_statfs(d->tier, &seen);
+	return json_pack("{s:{s:o,s:o,s:o,s:o,s:o}, s:{s:o,s:o,s:o,s:o}, s:{s:o,s:o,s:o}}", "hot",
+			 "total_bytes", verb_num(st->hot.total_bytes), "used_bytes",
+			 verb_num(st->hot.used_bytes), "free_bytes", verb_num(st->hot.free_bytes),
+			 "inodes_total", verb_num(st->hot.inodes_total), "inodes_free",
+			 verb_num(st->hot.inodes_free), "backing", "total_bytes",
+			 verb_num(st->backing.total_bytes), "free_bytes",
+			 verb_num(st->backing.free_bytes), "stored_bytes",
+			 verb_num(st->backing.stored_bytes), "index_bytes",
+			 verb_num(st->backing.index_bytes), "statfs", "total_bytes",
+			 verb_num(seen.f_blocks * seen.f_frsize), "free_bytes",
+			 verb_num(seen.f_bfree * seen.f_frsize), "available_bytes",
+			 verb_num(seen.f_bavail * seen.f_frsize));
+}
+
+static json_t *counts_json(const struct tier_status *st)
+{
+	return json_pack("{s:{s:o,s:o,s:o,s:o}, s:{s:o,s:o,s:o}, s:o, s:o, s:o, s:o}", "files",
+			 "resident", num_or_null(st->files_resident), "premigrated",
+			 verb_num(st->files_premigrated), "spilled", verb_num(st->files_spilled),
+			 "partial", verb_num(st->files_partial), "bytes", "spilled_logical",
+			 verb_num(st->spilled_logical_bytes), "spilled_since_mount",
+			 verb_num(st->spilled_bytes_total), "recalled_since_mount",
+			 verb_num(st->recalled_bytes_total), "objects", verb_num(st->objects),
+			 "nodes_known", verb_num(st->nodes_known), "files_open",
+			 verb_num(st->files_open), "errors", verb_num(st->errors));
+}
+
+VERB(status)
+{
+	struct daemon *d = ctx;
+	const struct config *cfg = d->cfg;
+	struct tier_status st;
+	cleanup_free char *options = NULL;
+	json_t *o, *part;
+	int err = tier_status(d->tier, &st);
+
+	(void)c, (void)req;
+	if (err)
+		return verb_errno(ret_err, ret_code, err);
+	options = config_format(cfg);
+	o = json_pack("{s:b, s:b, s:o, s:{s:i, s:i, s:i}, s:s, s:s, s:i, s:o}", "auto_spill",
+		      (int)st.auto_spill, "frozen", (int)st.frozen, "parked",
+		      st.parked[0] ? json_string(st.parked) : json_null(), "watermarks", "high",
+		      (int)cfg->high, "low", (int)cfg->low, "critical", (int)cfg->critical,
+		      "options", options ? options : "", "version", SPILLFS_VERSION, "pid",
+		      (int)getpid(), "uptime_sec",
+		      verb_num((clock_mono_ns() - d->start_mono_ns) / 1000000000));
+	part = tiers_json(d, &st);
+	if (json_object_update(o, part) < 0)
+		goto no_memory;
+	json_decref(part);
+	part = counts_json(&st);
+	if (json_object_update(o, part) < 0)
+		goto no_memory;
+	json_decref(part);
+	part = NULL;
+	if (ctl_name_put(o, "mount", cfg->dir) || ctl_name_put(o, "store", cfg->store))
+		goto no_memory;
+	return o;
+
+no_memory:
+	json_decref(part);
+	json_decref(o);
+	return verb_errno(ret_err, ret_code, -ENOMEM);
+}
