@@ -48,8 +48,10 @@ const struct store_id *store_ident(const struct store *s);
 
 /* The durable length of each pack is recorded in the index with the rows that use it. At mount, bytes
  * behind it come from a batch that never committed: cut them. known[] is by pack number, ascending.
- * Packs not in known[] at all are removed when they have no number below max_pack... they never held
- * committed data either. A pack shorter than known, or missing: reported through cb, kept. */
+ * Packs not in known[] with a number behind all of known[] are removed: they never held committed
+ * data. Reported through cb and kept: a pack shorter than known (-EUCLEAN) or missing (-ENOENT); an
+ * unknown pack between known ones, and with an empty known[] every pack that holds a complete batch
+ * (-ESTALE): after gc store_remove_pack, after a lost index rebuild. */
 struct pack_len {
 	uint32_t pack;
 	uint64_t bytes;	 /* durable length */
@@ -77,7 +79,9 @@ ssize_t store_read(struct store *s, const struct seg *segs, uint32_t nsegs, void
  * order. Small objects (stream < FRAME_SIZE) share frames, in the order they come; a larger one starts
  * a frame of its own and its tail frame is its own ("hyb"). A frame that compression does not make
  * smaller by 1/64 is stored raw.
- * All calls from one thread. Errors are sticky: after one, only abort. -ENOSPC: disk or max_bytes. */
+ * All calls from one thread. Errors are sticky: after one, only abort. -ENOSPC: disk or max_bytes. Not
+ * sticky: -EINVAL, and -EFBIG for an object with more ranges than a directory takes (800,000).
+ * -EBUSY: another writer is open; -EROFS. */
 int store_writer_begin(struct store *s, struct store_writer **ret);
 /* One object in one piece; ret_seg: where it lies (nsegs is 1). */
 int store_writer_small(struct store_writer *w, const struct object *meta, const void *data, size_t len,
@@ -117,14 +121,22 @@ struct store_space {
 	uint64_t stored_bytes; /* disk blocks of our packs */
 };
 int store_space(struct store *s, struct store_space *ret);
+/* Compressed bytes of the frames that segs lie in; a frame shared with other objects counts by the share of its
+ * uncompressed bytes. 0 when a pack's table cannot be read. For information only. */
+uint64_t store_seg_bytes(struct store *s, const struct seg *segs, uint32_t nsegs);
 /* Walk a pack's frames and directory records from its own bytes alone (no index), verifying each.
  * Either callback may be NULL. Holes left by store_punch_frames are passed over. */
 struct pack_walk {
 	void *ctx;
 	int (*frame)(void *ctx, uint32_t pack, uint32_t frame, uint32_t clen, uint32_t ulen, int err);
-	int (*object)(void *ctx, const struct object *o); /* from a directory record */
+	int (*object)(void *ctx, const struct object *o); /* from a directory record; borrowed */
 };
+/* As frame number: a directory frame is damaged or missing, object records are lost. */
+#define STORE_WALK_DIR UINT32_MAX
 int store_walk_pack(struct store *s, uint32_t pack, const struct pack_walk *w);
+/* The length and frames of a pack up to its last complete batch, from its own bytes alone (0: none).
+ * For rebuild-index, which hands them to store_recover. */
+int store_pack_length(struct store *s, uint32_t pack, struct pack_len *ret);
 /* Numbers of the packs present, ascending; caller frees. */
 int store_list_packs(struct store *s, uint32_t **ret, size_t *ret_n);
 

@@ -77,10 +77,17 @@ int tier_file_fd(struct tier *t, struct file *f);
 /* SEEK_DATA / SEEK_HOLE for the original file. */
 int64_t tier_seek(struct tier *t, struct file *f, int64_t off, int whence);
 
+/* A write met ENOSPC: wait until spilling has freed something (true: try again), at most timeout_ms. False: there is
+ * nothing to hope for. Call it with no lock held, and never from a request that holds a directory's lock in the
+ * kernel (CREATE, MKDIR, RENAME...). */
+bool tier_wait_space(struct tier *t, unsigned timeout_ms);
+
 /* truncate(2) by node: size 0 drops a stub's content without recall, others recall first. */
 int tier_truncate(struct tier *t, struct node *n, uint64_t size);
-/* chmod, chown, xattr, link, utimens were done on n: its own ctime counts from now on. */
-void tier_meta_changed(struct tier *t, struct node *n, int fd);
+/* chmod, chown, xattr, link, rename were done on n: its own ctime counts from now on. */
+void tier_meta_changed(struct tier *t, struct node *n);
+/* utimensat(2) on n, excluded against spill and recall, which restore times themselves. */
+int tier_utimens(struct tier *t, struct node *n, const struct timespec ts[2]);
 /* A directory entry of the inode behind fd (O_PATH, opened before the change) was removed or replaced. Keeps the
  * inode alive for the kernel's references and journals a tombstone when a stub's last link is gone. Takes fd. */
 void tier_unlinked(struct tier *t, int fd);

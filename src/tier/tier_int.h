@@ -3,12 +3,11 @@
  *
  * Locks, outer first:
  *   spill_lock      one spill batch, or one round of freeing, at a time
- *   node lock       striped by node id; guards the fields of struct node marked [N]. Never two at once.
- *                   No long I/O under it: long transitions set NODE_BUSY, drop the lock and wake the
- *                   stripe's condition variable when done.
- *   janitor lock    the queues of deferred index changes
- *   table shard, fd cache shard, layer table: leaves, no I/O under them
- * The index's writer mutex is taken with no node lock held.
+ *   node lock       striped by node id; guards the fields of struct node marked [N]. Never two at
+ * once. No long I/O under it: long transitions set NODE_BUSY, drop the lock and wake the stripe's
+ * condition variable when done. janitor lock    the queues of deferred index changes table shard,
+ * fd cache shard, layer table: leaves, no I/O under them The index's writer mutex is taken with no
+ * node lock held.
  */
 #ifndef TIER_INT_H
 #define TIER_INT_H
@@ -29,33 +28,36 @@ struct cold {
 struct release_entry;
 
 enum {
-	NODE_REG = 1 << 0,	   /* a regular file */
-	NODE_RES_KNOWN = 1 << 1,   /* res is valid (marker was looked at) */
-	NODE_BUSY = 1 << 2,	   /* residency is changing; wait on the stripe */
-	NODE_STALE_MARKER = 1 << 3, /* a void marker (inode of size 0) is on disk; drop it before a write grant */
-	NODE_DAMAGED = 1 << 4,	   /* content cannot be proved right: EIO unless it is replaced */
+	NODE_REG = 1 << 0,       /* a regular file */
+	NODE_RES_KNOWN = 1 << 1, /* res is valid (marker was looked at) */
+	NODE_BUSY = 1 << 2,      /* residency is changing; wait on the stripe */
+	NODE_STALE_MARKER =
+		1
+		<< 3, /* a void marker (inode of size 0) is on disk; drop it before a write grant */
+	NODE_DAMAGED = 1 << 4, /* content cannot be proved right: EIO unless it is replaced */
+	NODE_QUEUED = 1 << 5,  /* in the current spill batch (a hard link comes by twice) */
 };
 
 struct node {
 	uint64_t nodeid;
-	struct node *next; /* table chain */
-	uint64_t nlookup;  /* the kernel's references; table shard lock */
-	uint32_t refs;	   /* ours; table shard lock */
-	uint32_t opens;	   /* granted open files [N] */
-	uint32_t layer;	   /* index into the layer table, 0 none; set once */
-	layer_class cls;   /* set once */
+	struct node *next;     /* table chain */
+	uint64_t nlookup;      /* the kernel's references; table shard lock */
+	uint32_t refs;         /* ours; table shard lock */
+	uint32_t opens;        /* granted open files [N] */
+	uint32_t layer;        /* index into the layer table, 0 none; set once */
+	layer_class cls;       /* set once */
 	_Atomic uint8_t res;   /* enum residency [N], read without the lock by tier_read */
 	_Atomic uint8_t flags; /* [N] */
 	atomic_int pin_fd;     /* O_PATH fd that keeps an unlinked inode for the kernel, or -1 */
 	struct cold *cold;     /* of a stub [N] */
 	struct release_entry *rel; /* being released right now [N] */
-	struct hot_fh *fh;     /* only when it cannot be recomputed from nodeid */
+	struct hot_fh *fh;         /* only when it cannot be recomputed from nodeid */
 };
 
 struct file {
 	struct node *n;
-	atomic_int fd;	   /* hot fd, -1 while cold */
-	int flags;	   /* open flags, without O_CREAT, O_EXCL, O_TRUNC, O_APPEND */
+	atomic_int fd;     /* hot fd, -1 while cold */
+	int flags;         /* open flags, without O_CREAT, O_EXCL, O_TRUNC, O_APPEND */
 	struct cold *cold; /* own reference, or NULL */
 };
 
@@ -81,10 +83,10 @@ struct layer_ref {
 
 /* Deferred index changes (see janitor.c). */
 enum defer_kind {
-	DEFER_TOMB,	  /* last link of a stub gone */
-	DEFER_DROP,	  /* stub was emptied or overwritten: its row and reference go */
+	DEFER_TOMB,        /* last link of a stub gone */
+	DEFER_DROP,        /* stub was emptied or overwritten: its row and reference go */
 	DEFER_PREMIGRATED, /* stub was recalled: the copy stays, clean */
-	DEFER_ADOPT,	  /* a stub without a row was opened: make one */
+	DEFER_ADOPT,       /* a stub without a row was opened: make one */
 };
 struct defer {
 	struct defer *next;
@@ -114,8 +116,8 @@ struct tier {
 
 	pthread_mutex_t spill_lock;
 	uint64_t next_obj, obj_limit; /* reserved ids; spill_lock */
-	uint64_t epoch;		      /* spill_lock */
-	bool unclean;		      /* the last stop was */
+	uint64_t epoch;               /* spill_lock */
+	bool unclean;                 /* the last stop was */
 
 	pthread_mutex_t defer_lock;
 	pthread_cond_t defer_cond;
@@ -132,17 +134,21 @@ struct tier {
 	pthread_mutex_t auto_lock;
 	pthread_cond_t auto_cond;
 	bool auto_kick;
-	atomic_bool auto_running;
 	atomic_bool frozen;
-	char parked[160]; /* auto_lock */
-	uint64_t relief;  /* rounds of automatic spilling done; auto_lock */
+	char parked[160];  /* auto_lock */
+	uint64_t relief;   /* batches that freed space; auto_lock */
+	uint64_t hopeless; /* rounds that freed nothing; auto_lock */
+	unsigned waiters;  /* writers waiting for space; auto_lock */
 
 	pthread_mutex_t space_lock;
 	struct store_space space; /* last known; space_lock */
 	bool space_known;
 
 	atomic_ullong n_nodes, n_open, n_errors, n_spilled_bytes, n_recalled_bytes;
-	atomic_ullong n_regular; /* from the last full scan */
+	atomic_llong n_regular; /* regular files: counted by the scan at mount, kept up by creates
+				   and unlinks */
+	atomic_bool regular_known;
+	pthread_mutex_t flush_lock; /* one janitor_flush at a time */
 };
 
 /* ---- node.c */
@@ -152,16 +158,17 @@ void nodes_done(struct tier *t);
 int node_intern(struct tier *t, uint64_t nodeid, const struct hot_fh *fh, const struct stat *st,
 		unsigned lookups, struct node **ret, bool *ret_new);
 struct node *node_find(struct tier *t, uint64_t nodeid); /* with a reference, or NULL */
-bool node_known(struct tier *t, uint64_t nodeid);	 /* the kernel or a file refers to it */
+bool node_known(struct tier *t, uint64_t nodeid);        /* the kernel or a file refers to it */
+uint64_t node_id_of(struct tier *t, struct hot_id id);
 int node_fh(struct tier *t, const struct node *n, struct hot_fh *ret);
 int node_open(struct tier *t, struct node *n, int flags); /* by handle or pinned fd */
 void node_ref(struct tier *t, struct node *n);
 struct stripe *node_stripe(struct tier *t, const struct node *n);
 void node_lock(struct tier *t, struct node *n);
 void node_unlock(struct tier *t, struct node *n);
-void node_wait(struct tier *t, struct node *n);	     /* node lock held: wait for a change */
-void node_wake(struct tier *t, struct node *n);	     /* node lock held */
-void node_busy_set(struct node *n);		     /* [N] */
+void node_wait(struct tier *t, struct node *n);       /* node lock held: wait for a change */
+void node_wake(struct tier *t, struct node *n);       /* node lock held */
+void node_busy_set(struct node *n);                   /* [N] */
 void node_busy_clear(struct tier *t, struct node *n); /* [N], wakes */
 bool node_has(const struct node *n, unsigned flag);
 void node_flag(struct node *n, unsigned set, unsigned clear); /* [N] */
@@ -172,6 +179,12 @@ struct cold *cold_ref(struct cold *c);
 void cold_unref(struct cold *c);
 /* Load and check the object of a stub. Returns -EIO-class errors, logged once. No lock. */
 int cold_load(struct tier *t, struct cold *c, uint64_t ino);
+struct hot_id node_hot_id(struct tier *t, const struct node *n);
+bool node_is_cold(const struct node *n); /* served from the store: spilled or being recalled */
+/* Wait until no spill or recall is under way on n, cancelling a release. [N] */
+void node_settle(struct tier *t, struct node *n);
+/* Read the original file's bytes of a stub. */
+ssize_t cold_read(struct tier *t, const struct cold *c, void *buf, size_t len, uint64_t off);
 /* Identify an fd (O_PATH is enough) and return its node with a reference. */
 int node_of_fd(struct tier *t, int fd, struct node **ret, struct stat *ret_st);
 
@@ -180,22 +193,23 @@ int fdcache_new(struct fdcache **ret, unsigned max);
 void fdcache_free(struct fdcache *c);
 void fdcache_drop(struct fdcache *c, uint64_t nodeid);
 int fdcache_get(struct fdcache *c, uint64_t nodeid, struct node_fd *ret); /* -ENOENT */
-void fdcache_put_new(struct fdcache *c, uint64_t nodeid, int fd, struct node_fd *ret); /* takes fd */
+void fdcache_put_new(struct fdcache *c, uint64_t nodeid, int fd,
+		     struct node_fd *ret); /* takes fd */
 void fdcache_release(struct fdcache *c, struct node_fd *f);
 
 /* ---- layerref.c */
 int layerrefs_init(struct tier *t);
 void layerrefs_done(struct tier *t);
-void layer_of_child(struct tier *t, const struct node *dir, int dirfd, const char *name, layer_class *cls,
-		    uint32_t *layer);
+void layer_of_child(struct tier *t, const struct node *dir, int dirfd, const char *name,
+		    layer_class *cls, uint32_t *layer);
 void layer_used(struct tier *t, const struct node *n);
 int64_t layer_last_used(struct tier *t, const struct layer *l);
 uint32_t layer_by_key(struct tier *t, const char *key, bool create);
 /* Write dirty times to the index; inside an open transaction. */
 int layers_flush(struct tier *t);
 
-/* ---- recall.c: node lock held on entry and exit, dropped in between; res must be SPILLED and not busy.
- * keep: leave the row as premigrated; otherwise the copy is given up (a write follows). */
+/* ---- recall.c: node lock held on entry and exit, dropped in between; res must be SPILLED and not
+ * busy. keep: leave the row as premigrated; otherwise the copy is given up (a write follows). */
 int recall_node(struct tier *t, struct node *n, bool keep);
 /* Empty a stub (or damaged file) without recall: size 0, marker gone, durable. Same locking. */
 int stub_empty(struct tier *t, struct node *n);
@@ -203,26 +217,29 @@ int stub_empty(struct tier *t, struct node *n);
 /* ---- spill.c */
 struct spill_batch;
 enum spill_verdict { SPILL_QUEUED, SPILL_DONE_BEFORE, SPILL_NOT_ELIGIBLE, SPILL_IS_BUSY };
-int spill_batch_new(struct tier *t, unsigned min_age_sec, uint64_t min_size, struct spill_batch **ret);
-/* Offer one directory entry. Returns a verdict or -errno (the batch stays usable unless it is a store
- * error, see spill_batch_failed). path is for messages; copied. */
+int spill_batch_new(struct tier *t, unsigned min_age_sec, uint64_t min_size,
+		    struct spill_batch **ret);
+/* Offer one directory entry. Returns a verdict or -errno (the batch stays usable unless it is a
+ * store error, see spill_batch_failed). path is for messages; copied. */
 int spill_batch_add(struct spill_batch *b, int dirfd, const char *name, const char *path);
 bool spill_batch_full(const struct spill_batch *b);
 int spill_batch_failed(const struct spill_batch *b); /* sticky store error or 0 */
-/* Commit, verify, release. Adds to *w; note() for each file that was not released. Frees the batch. */
+/* Commit, verify, release. Adds to *w; note() for each file that was not released. Frees the batch.
+ */
 int spill_batch_finish(struct spill_batch *b, struct tier_work *w, tier_note_fn note, void *ctx);
 
 /* ---- release.c: one premigrated file on its way to being punched. */
 struct release_entry {
-	struct node *n;	    /* own reference */
-	int fd;		    /* O_RDWR with the lease, or -1 */
-	bool cancelled;	    /* set by an open, under the node lock */
-	bool started;	    /* marker SPILLING was set */
-	bool done;	    /* stub now */
-	int err;	    /* why not */
-	struct stat st;	    /* snapshot */
-	int64_t snap_ns;    /* when it was taken */
-	struct object *obj; /* borrowed; id, sha, size */
+	struct node *n;  /* own reference */
+	int fd;          /* O_RDWR with the lease, or -1 */
+	bool cancelled;  /* set by an open, under the node lock */
+	bool started;    /* marker SPILLING was set */
+	bool done;       /* stub now */
+	int err;         /* why not */
+	struct stat st;  /* snapshot */
+	int64_t snap_ns; /* when it was taken */
+	struct obj_id obj;
+	uint8_t hash16[16];
 	char *path;
 	uint64_t freed_bytes;
 };
@@ -236,22 +253,29 @@ void defer_put(struct tier *t, enum defer_kind kind, const struct file_row *row)
 int janitor_flush(struct tier *t); /* apply deferred changes now */
 int janitor_free(struct tier *t);  /* one round of freeing what is durably gone */
 void *janitor_main(void *arg);
-/* Replace the row of a file inside an open transaction, moving references. */
-int row_replace(struct tier *t, const struct file_row *row);
-/* Drop the row of a file and its reference; collects an object that nobody refers to. [W] */
+/* Objects deleted in a transaction, whose frames are given back after its commit. */
 struct freed {
 	struct object **v;
 	size_t n, cap;
 };
+/* Replace the row of a file, moving references. [W] */
+int row_replace(struct tier *t, const struct file_row *row, struct freed *fr);
+/* Drop the row of a file and its reference, if it still refers to obj. [W] */
 int row_drop(struct tier *t, struct hot_id id, struct obj_id obj, struct freed *fr);
-void freed_release(struct tier *t, struct freed *fr); /* after commit: grace period, punch, remove packs */
+void freed_release(struct tier *t,
+		   struct freed *fr); /* after commit: grace period, punch, remove packs */
+void freed_forget(struct freed *fr);  /* after a rollback */
 
 /* ---- epoch.c */
-int epoch_bump(struct tier *t, bool sync_hot); /* spill_lock held; -errno */
+uint64_t epoch_after(uint64_t e);
+int epoch_hot_set(struct tier *t, uint64_t e); /* durable */
+int epoch_bump(struct tier *t);                /* all three steps; spill_lock held */
 
 /* ---- recover.c, reconcile.c */
 int tier_bind(struct tier *t, char **ret_msg);
 int tier_recover(struct tier *t, char **ret_msg);
+int tier_thaw(struct tier *t); /* after a check without problems */
+int tier_mark_clean(struct tier *t);
 void *reconcile_main(void *arg);
 /* Compare the data still in fd with the object; 0 equal or hole everywhere, -EBADMSG differs. */
 int compare_hot(struct tier *t, int fd, const struct object *o);
@@ -259,10 +283,13 @@ int compare_hot(struct tier *t, int fd, const struct object *o);
 int object_verify(struct store *s, const struct object *o, bool full_sha);
 
 /* ---- walk.c: a tree below a path of the hot tier, in name order, not crossing file systems. */
-typedef int (*walk_fn)(void *ctx, int dirfd, const char *name, const struct stat *st, const char *path);
-/* fn for every regular file (dirs only descended into); a non-zero return stops the walk with it. */
+typedef int (*walk_fn)(void *ctx, int dirfd, const char *name, const struct stat *st,
+		       const char *path);
+/* fn for every regular file (dirs only descended into); a non-zero return stops the walk with it.
+ */
 int walk_tree(int rootfd, const char *path, walk_fn fn, void *ctx);
-int walk_open(int rootfd, const char *path, int flags); /* RESOLVE_BENEATH, no symlinks in the way */
+int walk_open(int rootfd, const char *path,
+	      int flags); /* RESOLVE_BENEATH, no symlinks in the way */
 
 /* ---- policy.c, auto.c */
 void *auto_main(void *arg);

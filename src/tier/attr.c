@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: MIT
+ * Attributes as the user left them (invariant 6).
+ *
+ * A stub has no blocks, and its own ctime tells when it was punched; the marker keeps what the user
+ * saw. GNU tar and cp take st_blocks == 0 for "all zeros" and would lose data. Once the user
+ * changes metadata of a stub, its inode's own ctime is the true one, and the marker says so
+ * (ctime_valid).
+ */
+#include "tier_int.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+
+static void show(struct stat *st, int64_t mtime_ns, int64_t ctime_ns, bool ctime_valid,
+		 blkcnt_t blocks)
+{
+	st->st_mtim = ns_to_ts(mtime_ns);
+	if (ctime_valid)
+		st->st_ctim = ns_to_ts(ctime_ns);
+	st->st_blocks = blocks;
+}
+
+int tier_fix_attr(struct tier *t, struct node *n, int fd, struct stat *st)
+{
+	(void)fd;
+	if (st->st_dev != hot_dev(t->hot)) /* a btrfs subvolume: inode numbers begin anew in it */
+		st->st_ino ^= (ino_t)st->st_dev << 40;
+	if (!node_has(n, NODE_REG))
+		return 0;
+	node_lock(t, n);
+	if (n->cold) {
+		/* While a transition is under way the inode's own mtime is not the user's. */
+		struct timespec mt = st->st_mtim;
+
+		show(st, n->cold->mk.mtime_ns, n->cold->mk.ctime_ns, n->cold->mk.ctime_valid,
+		     n->cold->mk.blocks);
+		st->st_size = (off_t)n->cold->mk.size;
+		if (!node_has(n, NODE_BUSY))
+			st->st_mtim = mt;
+	} else if (n->rel && n->rel->started) {
+		st->st_mtim = n->rel->st.st_mtim;
+		st->st_ctim = n->rel->st.st_ctim;
+		st->st_blocks = n->rel->st.st_blocks;
+	}
+	node_unlock(t, n);
+	return 0;
+}
+
+int tier_getattr(struct tier *t, struct node *n, struct stat *ret)
+{
+	struct node_fd f;
+	int r = tier_fd_get(t, n, &f);
+
+	if (r)
+		return r;
+	/* A concurrent end of a spill or recall between the stat and the fix would mix two states.
+	 */
+	for (int i = 0; i < 3; i++) {
+		uint8_t before = atomic_load(&n->res);
+
+		if (fstatat(f.fd, "", ret, AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW)) {
+			r = -errno;
+			break;
+		}
+		if (node_has(n, NODE_REG) && !node_has(n, NODE_RES_KNOWN)) {
+			node_lock(t, n);
+			r = node_learn(t, n, f.fd, ret);
+			node_unlock(t, n);
+			before = atomic_load(&n->res);
+		}
+		if (!r)
+			r = tier_fix_attr(t, n, f.fd, ret);
+		if (r || before == atomic_load(&n->res))
+			break;
+	}
+	tier_fd_put(t, &f);
+	return r;
+}
+
+void tier_meta_changed(struct tier *t, struct node *n)
+{
+	if (!node_has(n, NODE_REG))
+		return;
+	node_lock(t, n);
+	if (!n->rel && !n->cold) {
+		node_unlock(t, n);
+		return;
+	}
+	node_settle(t, n);
+	if (n->cold) {
+		/* Opened by handle: a descriptor that can set xattrs. On failure (immutable, say)
+		 * only the shown ctime stays old. */
+		cleanup_fd int fd = node_open(t, n, O_RDONLY | O_NOATIME | O_NONBLOCK);
+		struct marker mk = n->cold->mk;
+		struct stat st;
+
+		mk.ctime_valid = false;
+		if (fd >= 0 && !fstat(fd, &st) && ts_to_ns(&st.st_mtim, &mk.mtime_ns) &&
+		    (n->cold->mk.ctime_valid || mk.mtime_ns != n->cold->mk.mtime_ns) &&
+		    !hot_marker_set(fd, &mk))
+			n->cold->mk = mk;
+	}
+	node_unlock(t, n);
+}
+
+int tier_utimens(struct tier *t, struct node *n, const struct timespec ts[2])
+{
+	struct node_fd f;
+	char p[32];
+	int r = tier_fd_get(t, n, &f);
+
+	if (r)
+		return r;
+	if (node_has(n, NODE_REG)) {
+		node_lock(t, n);
+		node_settle(t, n);
+		if (utimensat(AT_FDCWD, hot_fd_path(f.fd, p), ts, 0))
+			r = -errno;
+		node_unlock(t, n);
+		if (!r)
+			tier_meta_changed(t, n);
+	} else if (utimensat(AT_FDCWD, hot_fd_path(f.fd, p), ts, 0)) {
+		r = -errno;
+	}
+	tier_fd_put(t, &f);
+	return r;
+}

@@ -1,0 +1,260 @@
+/* SPDX-License-Identifier: MIT
+ * Automatic spilling: watch the hot tier's usage, spill from the high mark down to the low one.
+ *
+ * A store that is full or fails parks the work with a reason; it is tried again after a while,
+ * never in a spin. A writer that met ENOSPC waits here (tier_wait_space): young files are taken
+ * then too.
+ */
+#include "policy.h"
+#include "work.h"
+
+#include <stdio.h>
+
+#define PARK_MS      5000
+#define EXHAUSTED_NS 60000000000ll
+
+void auto_kick(struct tier *t)
+{
+	pthread_mutex_lock(&t->auto_lock);
+	t->auto_kick = true;
+	pthread_cond_broadcast(&t->auto_cond);
+	pthread_mutex_unlock(&t->auto_lock);
+}
+
+static void park(struct tier *t, const char *why)
+{
+	pthread_mutex_lock(&t->auto_lock);
+	if (strcmp(t->parked, why)) {
+		if (*why)
+			log_warn("spilling stands still: %s", why);
+		else
+			log_info("spilling goes on");
+		snprintf(t->parked, sizeof(t->parked), "%s", why);
+	}
+	pthread_mutex_unlock(&t->auto_lock);
+}
+
+static unsigned used_now(struct tier *t)
+{
+	struct statvfs sv;
+
+	return hot_statfs(t->hot, &sv) ? 0 : policy_used_percent(&sv);
+}
+
+static void relieved(struct tier *t)
+{
+	pthread_mutex_lock(&t->auto_lock);
+	t->relief++;
+	pthread_cond_broadcast(&t->auto_cond);
+	pthread_mutex_unlock(&t->auto_lock);
+}
+
+static bool urgent(struct tier *t)
+{
+	pthread_mutex_lock(&t->auto_lock);
+	bool u = t->waiters > 0;
+
+	pthread_mutex_unlock(&t->auto_lock);
+	return u;
+}
+
+static bool enough(void *ctx)
+{
+	struct tier *t = ctx;
+
+	relieved(t);
+	return atomic_load(&t->stop) || used_now(t) <= t->cfg->low;
+}
+
+static bool keep_going(void *ctx, const struct tier_work *w)
+{
+	struct tier *t = ctx;
+
+	(void)w;
+	return !atomic_load(&t->stop);
+}
+
+/* Walked lately without finding anything, and not used since? */
+static bool exhausted(struct tier *t, const char *key, bool set, bool value)
+{
+	uint32_t i = layer_by_key(t, key, true);
+	bool ex = false;
+
+	if (!i)
+		return false;
+	pthread_rwlock_wrlock(&t->layer_lock);
+	struct layer_ref *l = &t->layers[i];
+
+	if (set) {
+		l->exhausted = value;
+		l->walked_ns = (int64_t)clock_mono_ns();
+	} else {
+		ex = l->exhausted && (int64_t)clock_mono_ns() - l->walked_ns < EXHAUSTED_NS;
+	}
+	pthread_rwlock_unlock(&t->layer_lock);
+	return ex;
+}
+
+static int spill_one(struct tier *t, const char *key, bool layer, struct tier_work *sum)
+{
+	bool now = urgent(t);
+	struct work k = {
+		.t = t,
+		.min_age_sec = now ? 0 : t->cfg->min_age_sec,
+		.min_size = t->cfg->min_size_bytes,
+		.fn = keep_going,
+		.enough = enough,
+		.ctx = t,
+	};
+
+	if (layer && !now && exhausted(t, key, false, false))
+		return 0;
+	int r = work_spill_tree(&k, key);
+
+	if (layer && !r)
+		exhausted(t, key, true, k.w.files_done == 0);
+	if (k.w.files_done)
+		relieved(t);
+	sum->files_done += k.w.files_done;
+	sum->bytes_done += k.w.bytes_done;
+	sum->freed_bytes += k.w.freed_bytes;
+	sum->files_busy += k.w.files_busy;
+	if (r == -ENOENT) /* removed meanwhile */
+		r = 0;
+	return r;
+}
+
+/* One round down to the low mark. WORK_ENOUGH reached, 0 nothing left, -errno. */
+static int spill_round(struct tier *t, struct tier_work *sum)
+{
+	struct layer_set set = {0};
+	int r = layers_scan(hot_root_fd(t->hot), &set);
+
+	if (r)
+		return r;
+	struct policy_candidate *v = calloc(set.n ? set.n : 1, sizeof(*v));
+
+	if (!v) {
+		layer_set_done(&set);
+		return -ENOMEM;
+	}
+	for (size_t i = 0; i < set.n; i++)
+		v[i] = (struct policy_candidate){&set.v[i], layer_last_used(t, &set.v[i])};
+	policy_order(v, set.n);
+	for (size_t i = 0; i < set.n && !r; i++) {
+		r = spill_one(t, v[i].l->key, true, sum);
+		if (!r && used_now(t) <= t->cfg->low)
+			r = WORK_ENOUGH;
+	}
+	if (!r && t->cfg->spill_all)
+		r = spill_one(t, "", false, sum);
+	free(v);
+	layer_set_done(&set);
+	return r;
+}
+
+static void pause_ms(struct tier *t, unsigned ms)
+{
+	struct timespec until;
+
+	clock_gettime(CLOCK_MONOTONIC, &until);
+	until.tv_sec += ms / 1000;
+	until.tv_nsec += (long)(ms % 1000) * 1000000;
+	if (until.tv_nsec >= 1000000000) {
+		until.tv_nsec -= 1000000000;
+		until.tv_sec++;
+	}
+	pthread_mutex_lock(&t->auto_lock);
+	while (!t->auto_kick && !atomic_load(&t->stop))
+		if (pthread_cond_timedwait(&t->auto_cond, &t->auto_lock, &until))
+			break;
+	t->auto_kick = false;
+	pthread_mutex_unlock(&t->auto_lock);
+}
+
+static void round_done(struct tier *t, int r, const struct tier_work *sum)
+{
+	if (r == -ENOSPC)
+		park(t, "the store is full; give it room (or raise store-size=) and it goes on by "
+			"itself");
+	else if (r == -EROFS)
+		park(t, "the store is read-only");
+	else if (r < 0 && r != -EINTR)
+		park(t, strerror(-r));
+	else if (r == 0 && sum->files_done == 0)
+		park(t,
+		     sum->files_busy
+			     ? "everything left is in use"
+			     : "nothing is left that may be spilled (min-age, min-size, layers)");
+	else
+		park(t, "");
+	if (sum->files_done)
+		log_info("spilled %llu files, %llu bytes; freed %llu bytes; hot tier at %u%%",
+			 (unsigned long long)sum->files_done, (unsigned long long)sum->bytes_done,
+			 (unsigned long long)sum->freed_bytes, used_now(t));
+	pthread_mutex_lock(&t->auto_lock);
+	if (!sum->files_done) /* nothing to hope for: waiting writers get their ENOSPC */
+		t->hopeless++;
+	pthread_cond_broadcast(&t->auto_cond);
+	pthread_mutex_unlock(&t->auto_lock);
+}
+
+void *auto_main(void *arg)
+{
+	struct tier *t = arg;
+	bool running = false;
+
+	while (!atomic_load(&t->stop)) {
+		unsigned used = used_now(t);
+
+		if (atomic_load(&t->frozen)) {
+			park(t, "one tier is an older copy; run spillctl check");
+			pause_ms(t, PARK_MS);
+			continue;
+		}
+		if (!urgent(t) &&
+		    policy_decide(used, t->cfg->high, t->cfg->low, running) == POLICY_REST) {
+			running = false;
+			park(t, "");
+			pause_ms(t,
+				 policy_pause_ms(used, t->cfg->high, t->cfg->interval_sec * 1000));
+			continue;
+		}
+		struct tier_work sum = {0};
+		int r = spill_round(t, &sum);
+
+		running = r == 0 && sum.files_done > 0;
+		round_done(t, r, &sum);
+		if (!running && r != WORK_ENOUGH)
+			pause_ms(t,
+				 sum.files_done ? 200 : MIN(PARK_MS, t->cfg->interval_sec * 1000));
+	}
+	return NULL;
+}
+
+bool tier_wait_space(struct tier *t, unsigned timeout_ms)
+{
+	struct timespec until;
+
+	if (!t->cfg->auto_spill || atomic_load(&t->frozen))
+		return false;
+	clock_gettime(CLOCK_MONOTONIC, &until);
+	until.tv_sec += timeout_ms / 1000;
+	pthread_mutex_lock(&t->auto_lock);
+	uint64_t relief = t->relief, hopeless = t->hopeless;
+
+	t->waiters++;
+	t->auto_kick = true;
+	pthread_cond_broadcast(&t->auto_cond);
+	/* A round that began before we came may end without having looked at young files. */
+	while (t->relief == relief && t->hopeless < hopeless + 2 && !atomic_load(&t->stop)) {
+		if (pthread_cond_timedwait(&t->auto_cond, &t->auto_lock, &until))
+			break;
+		t->auto_kick = true;
+	}
+	bool yes = t->relief != relief;
+
+	t->waiters--;
+	pthread_mutex_unlock(&t->auto_lock);
+	return yes;
+}

@@ -1,0 +1,354 @@
+/* SPDX-License-Identifier: MIT
+ * Open files: who may have which bytes.
+ *
+ * An open decides residency and is counted under one hold of the node lock (invariant 5); from then
+ * on no release can begin until the last release. Reading a stub goes to the store; a file opened
+ * cold turns hot by itself when somebody else recalled it meanwhile.
+ */
+#include "tier_int.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+
+/* Flags that the hot descriptor needs. O_APPEND is the kernel's business (it sends offsets), O_SYNC
+ * comes as FSYNC, O_TRUNC and O_CREAT are handled by the callers. */
+#define HOT_FLAGS (O_ACCMODE | O_DIRECT | O_NOATIME)
+
+bool node_is_cold(const struct node *n)
+{
+	uint8_t r = atomic_load_explicit(&n->res, memory_order_acquire);
+
+	return r == RES_SPILLED || r == RES_RECALLING;
+}
+
+struct hot_id node_hot_id(struct tier *t, const struct node *n)
+{
+	struct hot_fh fh;
+
+	if (node_fh(t, n, &fh))
+		return (struct hot_id){0, 0};
+	return hot_id_of_fh(t->hot, &fh, 0);
+}
+
+/* Take a release in progress back: the lease goes first, or an open of the hot file would wait for
+ * it. */
+static void cancel_release(struct node *n)
+{
+	if (!n->rel || n->rel->cancelled)
+		return;
+	n->rel->cancelled = true;
+	if (n->rel->fd >= 0)
+		fcntl(n->rel->fd, F_SETLEASE, F_UNLCK);
+}
+
+void node_settle(struct tier *t, struct node *n)
+{
+	while (n->rel || node_has(n, NODE_BUSY)) {
+		cancel_release(n);
+		node_wait(t, n);
+	}
+}
+
+static int file_new(struct node *n, int fd, int flags, struct cold *cold, struct file **ret)
+{
+	struct file *f = calloc(1, sizeof(*f));
+
+	if (!f)
+		return -ENOMEM;
+	f->n = n;
+	atomic_store(&f->fd, fd);
+	f->flags = flags;
+	f->cold = cold;
+	*ret = f;
+	return 0;
+}
+
+static int learn_locked(struct tier *t, struct node *n)
+{
+	struct stat st;
+
+	if (node_has(n, NODE_RES_KNOWN))
+		return 0;
+	cleanup_fd int fd = node_open(t, n, O_PATH | O_NOFOLLOW);
+
+	if (fd < 0)
+		return fd;
+	if (fstat(fd, &st))
+		return -errno;
+	return node_learn(t, n, fd, &st);
+}
+
+/* Bring n to where an open with these flags may be granted. [N] */
+static int make_ready(struct tier *t, struct node *n, bool wr, bool trunc)
+{
+	int r = learn_locked(t, n);
+
+	while (!r) {
+		if (wr || trunc) {
+			node_settle(t, n);
+		} else {
+			cancel_release(n);
+			/* Readers wait only for the short busy part of a release; a stub being
+			 * recalled is still served from the store. */
+			while (node_has(n, NODE_BUSY) && !node_is_cold(n))
+				node_wait(t, n);
+		}
+		if (node_has(n, NODE_DAMAGED) || (trunc && node_is_cold(n)) ||
+		    ((wr || trunc) && node_has(n, NODE_STALE_MARKER))) {
+			if (node_has(n, NODE_DAMAGED) && !trunc)
+				return -EIO;
+			r = stub_empty(t, n);
+			continue;
+		}
+		if (wr && node_is_cold(n)) {
+			r = recall_node(t, n, false);
+			continue;
+		}
+		if (node_is_cold(n))
+			r = cold_load(t, n->cold, node_hot_id(t, n).ino);
+		return r;
+	}
+	return r;
+}
+
+bool tier_would_block(struct tier *t, struct node *n, int flags)
+{
+	(void)t;
+	return node_is_cold(n) && (flags & O_ACCMODE) != O_RDONLY && !(flags & O_TRUNC);
+}
+
+int tier_open_file(struct tier *t, struct node *n, int flags, struct file **ret)
+{
+	bool wr = (flags & O_ACCMODE) != O_RDONLY;
+	struct cold *cold = NULL;
+	int fd = -1;
+
+	node_lock(t, n);
+	int r = make_ready(t, n, wr, flags & O_TRUNC);
+
+	if (!r) {
+		n->opens++;
+		if (node_is_cold(n))
+			cold = cold_ref(n->cold);
+	}
+	node_unlock(t, n);
+	if (r)
+		return r;
+	if (!cold) {
+		fd = node_open(t, n, (flags & (HOT_FLAGS | O_TRUNC)) | O_NOFOLLOW);
+		if (fd < 0)
+			r = fd;
+	}
+	if (!r)
+		r = file_new(n, fd, flags & HOT_FLAGS, cold, ret);
+	if (r) {
+		if (fd >= 0)
+			close(fd);
+		cold_unref(cold);
+		node_lock(t, n);
+		n->opens--;
+		node_unlock(t, n);
+		return r;
+	}
+	node_ref(t, n);
+	atomic_fetch_add(&t->n_open, 1);
+	layer_used(t, n);
+	return 0;
+}
+
+int tier_adopt_file(struct tier *t, struct node *n, int fd, int flags, struct file **ret)
+{
+	int r = file_new(n, fd, flags & HOT_FLAGS, NULL, ret);
+
+	if (r) {
+		close(fd);
+		return r;
+	}
+	node_lock(t, n);
+	n->opens++;
+	node_unlock(t, n);
+	node_ref(t, n);
+	atomic_fetch_add(&t->n_open, 1);
+	layer_used(t, n);
+	return 0;
+}
+
+void tier_release_file(struct tier *t, struct file *f)
+{
+	int fd = atomic_load(&f->fd);
+
+	if (fd >= 0)
+		close(fd);
+	node_lock(t, f->n);
+	f->n->opens--;
+	node_unlock(t, f->n);
+	cold_unref(f->cold);
+	tier_put(t, f->n);
+	atomic_fetch_sub(&t->n_open, 1);
+	free(f);
+}
+
+struct node *file_node(const struct file *f)
+{
+	return f->n;
+}
+
+int tier_file_fd(struct tier *t, struct file *f)
+{
+	int fd = atomic_load_explicit(&f->fd, memory_order_acquire);
+
+	if (fd >= 0)
+		return fd;
+	node_lock(t, f->n);
+	fd = atomic_load(&f->fd);
+	if (fd < 0) {
+		if (node_is_cold(f->n))
+			fd = -EXDEV;
+		else
+			fd = node_open(t, f->n, f->flags);
+		if (fd >= 0)
+			atomic_store_explicit(&f->fd, fd, memory_order_release);
+	}
+	node_unlock(t, f->n);
+	return fd;
+}
+
+/* ---- reading the original of a stub ------------------------------------------------------------
+ */
+
+/* First range that ends behind off, or nranges. */
+static uint32_t range_after(const struct object *o, uint64_t off)
+{
+	uint32_t lo = 0, hi = o->nranges;
+
+	while (lo < hi) {
+		uint32_t mid = (lo + hi) / 2;
+
+		if (o->ranges[mid].off + o->ranges[mid].len > off)
+			hi = mid;
+		else
+			lo = mid + 1;
+	}
+	return lo;
+}
+
+static ssize_t read_sparse(struct tier *t, const struct object *o, uint8_t *buf, size_t len,
+			   uint64_t off, struct store_pos *bad)
+{
+	uint64_t stream = 0, end = off + len;
+	uint32_t i = range_after(o, off);
+
+	memset(buf, 0, len);
+	for (uint32_t k = 0; k < i; k++)
+		stream += o->ranges[k].len;
+	for (; i < o->nranges && o->ranges[i].off < end; i++) {
+		const struct range *rg = &o->ranges[i];
+		uint64_t from = MAX(rg->off, off), to = MIN(rg->off + rg->len, end);
+		ssize_t n = store_read(t->store, o->segs, o->nsegs, buf + (from - off), to - from,
+				       stream + (from - rg->off), bad);
+
+		if (n < 0)
+			return n;
+		if ((uint64_t)n != to - from)
+			return -EUCLEAN;
+		stream += rg->len;
+	}
+	return (ssize_t)len;
+}
+
+ssize_t cold_read(struct tier *t, const struct cold *c, void *buf, size_t len, uint64_t off)
+{
+	const struct object *o = c->obj;
+	struct store_pos bad = {0};
+	ssize_t n;
+
+	if (off >= o->size)
+		return 0;
+	len = MIN(len, o->size - off);
+	unsigned parity = read_enter(t);
+
+	if (o->stream_len == o->size)
+		n = store_read(t->store, o->segs, o->nsegs, buf, len, off, &bad);
+	else
+		n = read_sparse(t, o, buf, len, off, &bad);
+	read_exit(t, parity);
+	if (n >= 0 && (size_t)n != len)
+		n = -EUCLEAN;
+	if (n < 0) {
+		log_err("object %llu: pack %u, frame %u at offset %llu cannot be read: %s",
+			(unsigned long long)o->id.v, bad.pack, bad.frame,
+			(unsigned long long)bad.offset, strerror((int)-n));
+		atomic_fetch_add(&t->n_errors, 1);
+		return n == -ENOMEM ? n : -EIO;
+	}
+	return n;
+}
+
+ssize_t tier_read(struct tier *t, struct file *f, void *buf, size_t len, uint64_t off)
+{
+	int fd = atomic_load_explicit(&f->fd, memory_order_acquire);
+
+	if (fd < 0) {
+		if (node_is_cold(f->n))
+			return cold_read(t, f->cold, buf, len, off);
+		fd = tier_file_fd(t, f);
+		if (fd == -EXDEV)
+			return cold_read(t, f->cold, buf, len, off);
+		if (fd < 0)
+			return fd;
+	}
+	return pread_full(fd, buf, len, (off_t)off);
+}
+
+int64_t tier_seek(struct tier *t, struct file *f, int64_t off, int whence)
+{
+	int fd = tier_file_fd(t, f);
+
+	if (fd >= 0) {
+		off_t r = lseek(fd, off, whence);
+
+		return r < 0 ? -errno : r;
+	}
+	if (fd != -EXDEV)
+		return fd;
+	const struct object *o = f->cold->obj;
+
+	if (off < 0 || (uint64_t)off >= o->size)
+		return -ENXIO;
+	if (o->stream_len == o->size)
+		return whence == SEEK_DATA ? off : (int64_t)o->size;
+	uint32_t i = range_after(o, (uint64_t)off);
+
+	if (whence == SEEK_DATA) {
+		if (i == o->nranges)
+			return -ENXIO;
+		return MAX(off, (int64_t)o->ranges[i].off);
+	}
+	if (i == o->nranges || o->ranges[i].off > (uint64_t)off)
+		return off;
+	while (i + 1 < o->nranges && o->ranges[i + 1].off == o->ranges[i].off + o->ranges[i].len)
+		i++;
+	return (int64_t)MIN(o->ranges[i].off + o->ranges[i].len, o->size);
+}
+
+int tier_truncate(struct tier *t, struct node *n, uint64_t size)
+{
+	node_lock(t, n);
+	int r = make_ready(t, n, true, size == 0);
+
+	if (!r)
+		n->opens++;
+	node_unlock(t, n);
+	if (r)
+		return r;
+	cleanup_fd int fd = node_open(t, n, O_WRONLY | O_NOFOLLOW);
+
+	if (fd < 0)
+		r = fd;
+	else if (ftruncate(fd, (off_t)size))
+		r = -errno;
+	node_lock(t, n);
+	n->opens--;
+	node_unlock(t, n);
+	return r;
+}

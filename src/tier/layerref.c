@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: MIT
+ * Which layer an inode lies in, and when each layer was last used.
+ *
+ * The layer is found while names are looked up: a directory entry's class follows from its parent's
+ * class and its name (layers.h), so no path is ever needed on the request path. Only where a layer
+ * begins is its key (the path below the root) read once from /proc. Times are kept in memory and
+ * written to the index lazily by the janitor; losing some costs a worse choice, nothing else.
+ */
+#include "tier_int.h"
+
+#include <stdio.h>
+
+int layerrefs_init(struct tier *t)
+{
+	char buf[4096], p[32];
+
+	pthread_rwlock_init(&t->layer_lock, NULL);
+	t->layers_cap = 64;
+	t->nlayers = 1;
+	t->layers = calloc(t->layers_cap, sizeof(*t->layers));
+	ssize_t n = readlink(hot_fd_path(hot_root_fd(t->hot), p), buf, sizeof(buf) - 1);
+
+	if (!t->layers || n < 0)
+		return n < 0 ? -errno : -ENOMEM;
+	buf[n] = 0;
+	t->root_path = strdup(buf);
+	return t->root_path ? 0 : -ENOMEM;
+}
+
+void layerrefs_done(struct tier *t)
+{
+	for (uint32_t i = 1; i < t->nlayers; i++)
+		free(t->layers[i].key);
+	free(t->layers);
+	free(t->root_path);
+	pthread_rwlock_destroy(&t->layer_lock);
+}
+
+static uint32_t find_locked(const struct tier *t, const char *key)
+{
+	for (uint32_t i = 1; i < t->nlayers; i++)
+		if (!strcmp(t->layers[i].key, key))
+			return i;
+	return 0;
+}
+
+uint32_t layer_by_key(struct tier *t, const char *key, bool create)
+{
+	int64_t used = 0;
+
+	pthread_rwlock_rdlock(&t->layer_lock);
+	uint32_t i = find_locked(t, key);
+
+	pthread_rwlock_unlock(&t->layer_lock);
+	if (i || !create)
+		return i;
+	index_layer_used_get(t->ix, key, &used); /* absent: 0 */
+	char *k = strdup(key);
+
+	pthread_rwlock_wrlock(&t->layer_lock);
+	i = find_locked(t, key);
+	if (!i && k) {
+		if (t->nlayers == t->layers_cap) {
+			struct layer_ref *v =
+				realloc(t->layers, 2 * t->layers_cap * sizeof(*t->layers));
+
+			if (v) {
+				t->layers = v;
+				t->layers_cap *= 2;
+			}
+		}
+		if (t->nlayers < t->layers_cap) {
+			i = t->nlayers++;
+			t->layers[i] =
+				(struct layer_ref){.key = steal_ptr(k), .last_used_ns = used};
+		}
+	}
+	pthread_rwlock_unlock(&t->layer_lock);
+	free(k);
+	return i;
+}
+
+void layer_of_child(struct tier *t, const struct node *dir, int dirfd, const char *name,
+		    layer_class *cls, uint32_t *layer)
+{
+	char buf[4096], p[32], key[4400];
+
+	*cls = layers_class(dir->cls, name);
+	*layer = dir->layer;
+	if (!layers_class_entry(*cls))
+		return;
+	*layer = 0;
+	ssize_t n = readlink(hot_fd_path(dirfd, p), buf, sizeof(buf) - 1);
+	size_t rl = strlen(t->root_path);
+
+	if (n < 0)
+		return;
+	buf[n] = 0;
+	if (strncmp(buf, t->root_path, rl) || (buf[rl] != '/' && buf[rl] != 0 && rl > 1))
+		return; /* renamed or deleted under us: not worth more */
+	const char *rel = buf + rl;
+
+	while (*rel == '/')
+		rel++;
+	snprintf(key, sizeof(key), "%s%s%s", rel, *rel ? "/" : "", name);
+	*layer = layer_by_key(t, key, true);
+}
+
+void layer_used(struct tier *t, const struct node *n)
+{
+	if (!n->layer)
+		return;
+	int64_t now = clock_wall_ns();
+
+	pthread_rwlock_rdlock(&t->layer_lock);
+	struct layer_ref *l = &t->layers[n->layer];
+
+	/* Racing stores of nearly the same time: any of them is right. */
+	if (now - __atomic_load_n(&l->last_used_ns, __ATOMIC_RELAXED) > 1000000000) {
+		__atomic_store_n(&l->last_used_ns, now, __ATOMIC_RELAXED);
+		__atomic_store_n(&l->dirty, true, __ATOMIC_RELAXED);
+		__atomic_store_n(&l->exhausted, false, __ATOMIC_RELAXED);
+	}
+	pthread_rwlock_unlock(&t->layer_lock);
+}
+
+int64_t layer_last_used(struct tier *t, const struct layer *l)
+{
+	uint32_t i = layer_by_key(t, l->key, true);
+	int64_t used = 0;
+
+	pthread_rwlock_rdlock(&t->layer_lock);
+	if (i)
+		used = __atomic_load_n(&t->layers[i].last_used_ns, __ATOMIC_RELAXED);
+	pthread_rwlock_unlock(&t->layer_lock);
+	return used ? used : l->born_ns;
+}
+
+int layers_flush(struct tier *t)
+{
+	int r = 0;
+
+	pthread_rwlock_rdlock(&t->layer_lock);
+	for (uint32_t i = 1; i < t->nlayers && !r; i++) {
+		struct layer_ref *l = &t->layers[i];
+
+		if (__atomic_exchange_n(&l->dirty, false, __ATOMIC_RELAXED))
+			r = index_layer_used_set(t->ix, l->key, l->last_used_ns);
+	}
+	pthread_rwlock_unlock(&t->layer_lock);
+	return r;
+}

@@ -1,0 +1,225 @@
+/* SPDX-License-Identifier: MIT
+ * Recall: refill the same inode in place, so that inode number, hard links and overlay origins
+ * survive.
+ *
+ *   marker RECALLING; data; fdatasync; hash proved; times; marker dropped; fsync; row later
+ *
+ * Until the marker is durably gone nobody was granted write access, so after a crash the store's
+ * copy is still the truth and whatever was refilled is punched again. The order "data before
+ * marker" is invariant 2.
+ */
+#include "tier_int.h"
+
+#include "spill/durable.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+
+struct refill {
+	int fd;
+	const struct object *o;
+	struct sha256 *sha;
+	uint32_t range;        /* current */
+	uint64_t range_stream; /* stream offset where it begins */
+};
+
+static int refill_sink(void *ctx, const void *data, size_t len, uint64_t stream_off)
+{
+	struct refill *rf = ctx;
+	const uint8_t *p = data;
+
+	sha256_update(rf->sha, data, len);
+	if (!rf->o->nranges)
+		return d_pwrite(rf->fd, p, len, (off_t)stream_off);
+	while (len) {
+		const struct range *rg = &rf->o->ranges[rf->range];
+
+		if (stream_off >= rf->range_stream + rg->len) {
+			rf->range_stream += rg->len;
+			if (++rf->range == rf->o->nranges)
+				return -EUCLEAN;
+			continue;
+		}
+		uint64_t in = stream_off - rf->range_stream;
+		size_t n = MIN(len, rg->len - in);
+		int r = d_pwrite(rf->fd, p, n, (off_t)(rg->off + in));
+
+		if (r < 0)
+			return r;
+		p += n;
+		len -= n;
+		stream_off += n;
+	}
+	return 0;
+}
+
+/* SHA-256 as types.h defines it for sparse objects. */
+static void sha_ranges(struct sha256 *h, const struct object *o)
+{
+	uint8_t b[16];
+
+	if (o->stream_len == o->size)
+		return;
+	put_le64(b, o->size);
+	sha256_update(h, b, 8);
+	for (uint32_t i = 0; i < o->nranges; i++) {
+		put_le64(b, o->ranges[i].off);
+		put_le64(b + 8, o->ranges[i].len);
+		sha256_update(h, b, 16);
+	}
+}
+
+static int refill(struct tier *t, int fd, const struct object *o)
+{
+	struct refill rf = {.fd = fd, .o = o};
+	struct store_pos bad = {0};
+	uint8_t sha[SHA256_LEN];
+	int r = sha256_new(&rf.sha);
+
+	if (r)
+		return r;
+	sha256_reset(rf.sha);
+	unsigned parity = read_enter(t);
+
+	r = store_stream(t->store, o->segs, o->nsegs, refill_sink, &rf, &bad);
+	read_exit(t, parity);
+	if (!r) {
+		sha_ranges(rf.sha, o);
+		sha256_final(rf.sha, sha);
+		if (memcmp(sha, o->sha, 16))
+			r = -EBADMSG;
+	}
+	sha256_free(rf.sha);
+	if (r == -EBADMSG || r == -EUCLEAN || r == -EIO) {
+		log_err("object %llu: recall failed at pack %u, frame %u (offset %llu): %s",
+			(unsigned long long)o->id.v, bad.pack, bad.frame,
+			(unsigned long long)bad.offset, strerror(-r));
+		atomic_fetch_add(&t->n_errors, 1);
+		r = -EIO;
+	}
+	return r;
+}
+
+/* The durable part; on failure the inode is a stub again. */
+static int recall_fd(struct tier *t, int fd, const struct cold *c)
+{
+	struct marker mk = c->mk;
+	struct stat st;
+
+	if (fstat(fd, &st))
+		return -errno;
+	mk.state = RES_RECALLING;
+	if (!ts_to_ns(&st.st_mtim, &mk.mtime_ns))
+		return -EOVERFLOW;
+	int r = hot_marker_set(fd, &mk);
+
+	if (r)
+		return r;
+	struct timespec times[2] = {st.st_atim, st.st_mtim};
+
+	r = refill(t, fd, c->obj);
+	if (!r)
+		r = d_fdatasync(fd);
+	if (!r)
+		r = d_futimens(fd, times);
+	if (!r)
+		r = hot_marker_drop(fd);
+	if (!r)
+		r = d_fsync(fd);
+	if (!r)
+		return 0;
+	/* The marker may be gone in memory but not on disk, or the reverse: put it back first. */
+	mk.state = RES_SPILLED;
+	if (!hot_marker_set(fd, &mk) && !d_fsync(fd)) {
+		hot_punch_all(fd, mk.size);
+		d_futimens(fd, times);
+	}
+	return r;
+}
+
+int recall_node(struct tier *t, struct node *n, bool keep)
+{
+	struct cold *c = cold_ref(n->cold);
+	struct hot_id id = node_hot_id(t, n);
+	struct file_row row = {.id = id, .obj = c->mk.obj};
+	struct stat st;
+	int r = cold_load(t, c, id.ino);
+
+	if (r) {
+		cold_unref(c);
+		return r;
+	}
+	node_busy_set(n);
+	atomic_store(&n->res, RES_RECALLING);
+	node_unlock(t, n);
+
+	cleanup_fd int fd = node_open(t, n, O_RDWR | O_NOFOLLOW | O_NOATIME);
+
+	if (fd < 0)
+		r = fd;
+	else
+		r = recall_fd(t, fd, c);
+	if (!r && fstat(fd, &st))
+		r = -errno;
+
+	node_lock(t, n);
+	if (r) {
+		atomic_store(&n->res, RES_SPILLED);
+	} else {
+		atomic_store(&n->res, RES_RESIDENT);
+		n->cold = NULL;
+		cold_unref(c); /* the node's */
+		atomic_fetch_add(&t->n_recalled_bytes, c->mk.size);
+		row.state = RES_PREMIGRATED;
+		row.size = (uint64_t)st.st_size;
+		if (keep && ts_to_ns(&st.st_mtim, &row.mtime_ns) &&
+		    ts_to_ns(&st.st_ctim, &row.ctime_ns)) {
+			row.snap_ns = clock_wall_ns();
+			defer_put(t, DEFER_PREMIGRATED, &row);
+		} else {
+			defer_put(t, DEFER_DROP, &row);
+		}
+	}
+	cold_unref(c);
+	node_busy_clear(t, n);
+	return r;
+}
+
+int stub_empty(struct tier *t, struct node *n)
+{
+	struct file_row row = {.id = node_hot_id(t, n)};
+
+	if (n->cold)
+		row.obj = n->cold->mk.obj;
+	node_busy_set(n);
+	node_unlock(t, n);
+
+	bool emptied = false;
+	int r = 0;
+	cleanup_fd int fd = node_open(t, n, O_RDWR | O_NOFOLLOW | O_NOATIME);
+
+	if (fd < 0)
+		r = fd;
+	else
+		r = d_ftruncate(fd, 0);
+	if (!r) {
+		emptied = true;
+		r = hot_marker_drop(fd);
+	}
+	if (!r)
+		r = d_fsync(fd);
+
+	node_lock(t, n);
+	if (emptied) {
+		/* From here on the marker, if it is still there, is void: its size does not match.
+		 */
+		node_flag(n, r ? NODE_STALE_MARKER : 0, NODE_DAMAGED | (r ? 0 : NODE_STALE_MARKER));
+		atomic_store(&n->res, RES_RESIDENT);
+		cold_unref(n->cold);
+		n->cold = NULL;
+		if (row.obj.v && !r)
+			defer_put(t, DEFER_DROP, &row);
+	}
+	node_busy_clear(t, n);
+	return r;
+}

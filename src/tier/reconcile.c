@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: MIT
+ * The scan of the whole hot tier after a mount, in the background: counts regular files, and after
+ * an unclean stop puts markers and index rows in line.
+ *
+ *   marker, leftover data (a recall that was cut off)     punched again
+ *   row, inode alive without a marker                     the row goes: recalled or emptied before
+ * the crash row, inode gone and no marker seen anywhere            tombstone (handle and scan
+ * agree, invariant 7) marker without a row                                   the row is made again
+ * (restored tree, lost index)
+ */
+#include "tier_int.h"
+
+#include "spill/durable.h"
+
+#include <fcntl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+
+struct scan {
+	struct tier *t;
+	struct hot_id *seen; /* inodes with a marker */
+	size_t n, cap;
+	long long regular;
+	int err;
+};
+
+static int id_cmp(const void *pa, const void *pb)
+{
+	const struct hot_id *a = pa, *b = pb;
+
+	if (a->ino != b->ino)
+		return a->ino < b->ino ? -1 : 1;
+	return a->gen < b->gen ? -1 : a->gen > b->gen;
+}
+
+static bool has_data(int fd)
+{
+	return lseek(fd, 0, SEEK_DATA) >= 0;
+}
+
+/* A stub with hot data in it: only a recall that was cut off leaves that. The store's copy is the
+ * truth. */
+static void punch_leftover(struct tier *t, struct node *n)
+{
+	node_lock(t, n);
+	if (!n->cold || n->rel || node_has(n, NODE_BUSY)) {
+		node_unlock(t, n);
+		return;
+	}
+	struct marker mk = n->cold->mk;
+
+	node_busy_set(n);
+	node_unlock(t, n);
+	cleanup_fd int fd = node_open(t, n, O_RDWR | O_NOFOLLOW | O_NOATIME);
+	struct stat st;
+
+	if (fd >= 0 && has_data(fd) && !fstat(fd, &st)) {
+		struct timespec times[2] = {st.st_atim, ns_to_ts(mk.mtime_ns)};
+
+		if (!hot_punch_all(fd, mk.size) && !d_futimens(fd, times)) {
+			mk.state = RES_SPILLED;
+			hot_marker_set(fd, &mk);
+		}
+	}
+	node_lock(t, n);
+	node_busy_clear(t, n);
+	node_unlock(t, n);
+}
+
+static int scan_file(void *ctx, int dirfd, const char *name, const struct stat *st,
+		     const char *path)
+{
+	struct scan *s = ctx;
+	struct tier *t = s->t;
+	struct file_row row;
+	struct node *n;
+	struct marker mk;
+	struct stat now;
+
+	(void)path;
+	if (atomic_load(&t->stop))
+		return -EINTR;
+	s->regular++;
+	if (!t->unclean || st->st_size == 0)
+		return 0;
+	cleanup_fd int fd = openat(dirfd, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+
+	if (fd < 0 || hot_marker_get(fd, &mk) || node_of_fd(t, fd, &n, &now))
+		return 0;
+	if (s->n == s->cap) {
+		size_t cap = s->cap ? 2 * s->cap : 1024;
+		struct hot_id *v = realloc(s->seen, cap * sizeof(*v));
+
+		if (!v) {
+			tier_put(t, n);
+			return -ENOMEM;
+		}
+		s->seen = v;
+		s->cap = cap;
+	}
+	s->seen[s->n++] = node_hot_id(t, n);
+	node_lock(t, n);
+	node_learn(t, n, fd, &now);
+	node_unlock(t, n);
+	if (index_file_get(t->ix, node_hot_id(t, n), &row) == -ENOENT && node_is_cold(n)) {
+		row = (struct file_row){
+			.id = node_hot_id(t, n), .obj = mk.obj, .state = RES_SPILLED};
+		defer_put(t, DEFER_ADOPT, &row);
+	}
+	/* An xattr block alone is 8 sectors. */
+	if (mk.state == RES_RECALLING || now.st_blocks > 8)
+		punch_leftover(t, n);
+	tier_put(t, n);
+	return 0;
+}
+
+static void match_rows(struct scan *s)
+{
+	struct tier *t = s->t;
+	struct file_row rows[512];
+	struct hot_id after = {0, 0};
+	ssize_t n;
+
+	qsort(s->seen, s->n, sizeof(*s->seen), id_cmp);
+	while (!atomic_load(&t->stop) &&
+	       (n = index_file_list(t->ix, RES_SPILLED, after, rows, ARRAY_SIZE(rows))) > 0) {
+		for (ssize_t i = 0; i < n; i++) {
+			struct hot_fh fh;
+			struct marker mk;
+
+			if (bsearch(&rows[i].id, s->seen, s->n, sizeof(*s->seen), id_cmp) ||
+			    !hot_fh_of_id(t->hot, rows[i].id, &fh))
+				continue;
+			cleanup_fd int fd = hot_open_fh(t->hot, &fh, O_PATH | O_NOFOLLOW);
+
+			if (fd == -ESTALE)
+				defer_put(t, DEFER_TOMB, &rows[i]);
+			else if (fd >= 0 && hot_marker_get(fd, &mk) == -ENODATA)
+				defer_put(t, DEFER_DROP, &rows[i]);
+		}
+		after = rows[n - 1].id;
+	}
+}
+
+void *reconcile_main(void *arg)
+{
+	struct tier *t = arg;
+	struct scan s = {.t = t};
+
+	setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), 10);
+	int r = walk_tree(hot_root_fd(t->hot), "", scan_file, &s);
+
+	if (!r) {
+		atomic_fetch_add(&t->n_regular, s.regular);
+		atomic_store(&t->regular_known, true);
+		if (t->unclean)
+			match_rows(&s);
+	} else if (r != -EINTR) {
+		log_warn("scanning the hot tier: %s", strerror(-r));
+	}
+	free(s.seen);
+	return NULL;
+}

@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: MIT
+ * Spilling and recalling a tree on request, and for the policy: walk, collect batches, report.
+ */
+#include "work.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#define PROGRESS_NS 200000000ull
+
+static bool report(struct work *k, const char *path)
+{
+	uint64_t now = clock_mono_ns();
+
+	if (!k->fn || now - k->reported_ns < PROGRESS_NS)
+		return true;
+	k->reported_ns = now;
+	k->w.current = path;
+	bool go = k->fn(k->ctx, &k->w);
+
+	k->w.current = NULL;
+	return go;
+}
+
+static void fail(struct work *k, const char *path, int err)
+{
+	if (err == -EBUSY)
+		k->w.files_busy++;
+	else
+		k->w.files_failed++;
+	if (k->note)
+		k->note(k->ctx, path, err);
+}
+
+int work_finish(struct work *k)
+{
+	struct spill_batch *b = k->batch;
+
+	if (!b)
+		return 0;
+	k->batch = NULL;
+	return spill_batch_finish(b, &k->w, k->note, k->ctx);
+}
+
+int work_spill_file(void *ctx, int dirfd, const char *name, const struct stat *st, const char *path)
+{
+	struct work *k = ctx;
+	int r;
+
+	k->w.files_seen++;
+	if (!report(k, path))
+		return -EINTR;
+	if (st->st_size == 0 ||
+	    st->st_blocks == 0) { /* nothing to free: empty, or a stub already */
+		k->w.files_skipped++;
+		return 0;
+	}
+	if (!k->batch) {
+		r = spill_batch_new(k->t, k->min_age_sec, k->min_size, &k->batch);
+		if (r)
+			return r;
+	}
+	r = spill_batch_add(k->batch, dirfd, name, path);
+	if (r == SPILL_DONE_BEFORE || r == SPILL_NOT_ELIGIBLE)
+		k->w.files_skipped++;
+	else if (r == SPILL_IS_BUSY)
+		fail(k, path, -EBUSY);
+	else if (r < 0)
+		fail(k, path, r);
+	if (spill_batch_failed(k->batch))
+		return work_finish(k);
+	if (!spill_batch_full(k->batch))
+		return 0;
+	r = work_finish(k);
+	if (!r && k->enough && k->enough(k->ctx))
+		return WORK_ENOUGH;
+	return r;
+}
+
+int work_spill_tree(struct work *k, const char *path)
+{
+	int r = walk_tree(hot_root_fd(k->t->hot), path, work_spill_file, k);
+	int f = work_finish(k);
+
+	return r ? r : f;
+}
+
+int tier_spill_path(struct tier *t, const char *path, tier_progress_fn fn, tier_note_fn note,
+		    void *ctx, struct tier_work *ret)
+{
+	struct work k = {.t = t, .fn = fn, .note = note, .ctx = ctx};
+
+	if (atomic_load(&t->frozen))
+		return -EROFS;
+	int r = work_spill_tree(&k, path);
+
+	*ret = k.w;
+	return r;
+}
+
+/* ---- recall
+ * -------------------------------------------------------------------------------------- */
+
+static int recall_file(void *ctx, int dirfd, const char *name, const struct stat *st,
+		       const char *path)
+{
+	struct work *k = ctx;
+	struct tier *t = k->t;
+	struct node *n;
+	struct stat now;
+	int r;
+
+	k->w.files_seen++;
+	if (!report(k, path))
+		return -EINTR;
+	if (st->st_size == 0) {
+		k->w.files_skipped++;
+		return 0;
+	}
+	cleanup_fd int fd = openat(dirfd, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+
+	if (fd < 0)
+		return 0; /* gone meanwhile */
+	r = node_of_fd(t, fd, &n, &now);
+	if (r) {
+		fail(k, path, r);
+		return 0;
+	}
+	node_lock(t, n);
+	r = node_learn(t, n, fd, &now);
+	if (!r)
+		node_settle(t, n);
+	if (!r && node_has(n, NODE_DAMAGED)) {
+		r = -EIO;
+	} else if (!r && node_is_cold(n)) {
+		r = recall_node(t, n, true);
+		if (!r) {
+			k->w.files_done++;
+			k->w.bytes_done += (uint64_t)now.st_size;
+		}
+	} else if (!r) {
+		k->w.files_skipped++;
+	}
+	node_unlock(t, n);
+	tier_put(t, n);
+	if (r)
+		fail(k, path, r);
+	/* A full disk fails every file that follows, too. */
+	return r == -ENOSPC ? r : 0;
+}
+
+int tier_recall_path(struct tier *t, const char *path, tier_progress_fn fn, tier_note_fn note,
+		     void *ctx, struct tier_work *ret)
+{
+	struct work k = {.t = t, .fn = fn, .note = note, .ctx = ctx};
+	int r = walk_tree(hot_root_fd(t->hot), path, recall_file, &k);
+
+	if (!r)
+		r = janitor_flush(t);
+	*ret = k.w;
+	return r;
+}
