@@ -90,6 +90,7 @@ bench-quick:
 
 MAN     := $(wildcard man/*.[1-8] src/*/*.[1-8])
 UNITS   := $(wildcard scripts/systemd/*.mount scripts/systemd/*.service)
+EXAMPLES := $(wildcard scripts/systemd/*.example)
 # completion file -> where its shell looks
 COMPLETIONS := $(foreach c,bash:bash-completion/completions/spillctl zsh:zsh/site-functions/_spillctl \
 	fish:fish/vendor_completions.d/spillctl.fish,\
@@ -108,7 +109,10 @@ install: all
 	install -D -m 0755 $(BUILD)/spillctl $(DESTDIR)$(SBINDIR)/spillctl
 	install -d $(DESTDIR)$(HELPERDIR)
 	ln -sf $(SBINDIR)/spillfs $(DESTDIR)$(HELPERDIR)/mount.spillfs
-	$(foreach f,$(UNITS),install -D -m 0644 $f $(DESTDIR)$(UNITDIR)/$(notdir $f)$(newline)	)
+	install -m 0755 scripts/umount.fuse.spillfs $(DESTDIR)$(HELPERDIR)/umount.fuse.spillfs
+	install -d $(DESTDIR)$(UNITDIR)
+	$(foreach f,$(UNITS),sed 's,/usr/local/sbin/,$(SBINDIR)/,' $f >$(DESTDIR)$(UNITDIR)/$(notdir $f)$(newline)	)
+	$(foreach f,$(EXAMPLES),install -D -m 0644 $f $(DESTDIR)$(DATADIR)/doc/spillfs/$(notdir $f)$(newline)	)
 	$(foreach f,$(MAN),install -D -m 0644 $f $(DESTDIR)$(call man_dst,$f)$(newline)	)
 	$(foreach c,$(COMPLETIONS),install -D -m 0644 $(call completion_src,$c) \
 		$(DESTDIR)$(call completion_dst,$c)$(newline)	)
@@ -116,6 +120,7 @@ install: all
 # Only files: mounts, stores and stubs stay as they are (`spillctl drain` brings data back first).
 uninstall:
 	rm -f $(addprefix $(DESTDIR),$(SBINDIR)/spillfs $(SBINDIR)/spillctl $(HELPERDIR)/mount.spillfs \
+		$(HELPERDIR)/umount.fuse.spillfs $(foreach f,$(EXAMPLES),$(DATADIR)/doc/spillfs/$(notdir $f)) \
 		$(foreach f,$(UNITS),$(UNITDIR)/$(notdir $f)) $(foreach f,$(MAN),$(call man_dst,$f)) \
 		$(foreach c,$(COMPLETIONS),$(call completion_dst,$c)))
 
