@@ -9,9 +9,13 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <sys/mount.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <sys/xattr.h>
 
@@ -192,6 +196,66 @@ TEST(log_one_line)
 	log_line(longname, buf, sizeof(buf));
 	CHECK(strlen(buf) > 900 && strlen(buf) < 1100);
 	CHECK_EQ(buf[strlen(buf) - 1], '\n');
+}
+
+/* A log daemon in a mount namespace of ours; -1 when there can be none. */
+static int fake_log_daemon(void)
+{
+	struct sockaddr_un sa = {.sun_family = AF_UNIX, .sun_path = "/dev/log"};
+	int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+
+	if (unshare(CLONE_NEWNS) || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) ||
+	    mount("tmpfs", "/dev", "tmpfs", 0, NULL) || bind(fd, (void *)&sa, sizeof(sa)))
+		return -1;
+	return fd;
+}
+
+/* In a child. 0: as it should be; 77: cannot run; else the number of the step that went wrong. */
+static int talk_to_syslog(void)
+{
+	char buf[2048];
+	ssize_t n;
+	int fd = fake_log_daemon();
+
+	if (fd < 0)
+		return 77;
+	log_init("unit", LOG_L_INFO, true);
+	log_err("pack %d\nis damaged", 7);
+	n = recv(fd, buf, sizeof(buf) - 1, 0);
+	buf[n < 0 ? 0 : n] = 0;
+	if (strncmp(buf, "<27>", 4) || !strstr(buf, "]: error: pack 7?is damaged"))
+		return 1;
+	alarm(20); /* a log daemon that does not read must not stop us */
+	for (int i = 0; i < 5000; i++)
+		log_info("line %d", i);
+	while (recv(fd, buf, sizeof(buf), 0) > 0)
+		;
+	log_info("again");
+	n = recv(fd, buf, sizeof(buf) - 1, 0);
+	buf[n < 0 ? 0 : n] = 0;
+	if (!strstr(buf, " lines lost) again"))
+		return 2;
+	close(fd); /* restarted: the old socket is dead, a new one listens */
+	unlink("/dev/log");
+	fd = fake_log_daemon();
+	log_info("to the new one");
+	n = recv(fd, buf, sizeof(buf) - 1, 0);
+	buf[n < 0 ? 0 : n] = 0;
+	return strstr(buf, "to the new one") ? 0 : 3;
+}
+
+TEST(syslog_never_blocks)
+{
+	pid_t pid = fork();
+	int status;
+
+	if (!pid)
+		_exit(talk_to_syslog());
+	CHECK_EQ(waitpid(pid, &status, 0), pid);
+	CHECK(WIFEXITED(status));
+	if (WEXITSTATUS(status) == 77)
+		SKIP("no mount namespace of our own (root is needed)");
+	CHECK_EQ(WEXITSTATUS(status), 0);
 }
 
 /* ---- work queue -------------------------------------------------------------------------------
