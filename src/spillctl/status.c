@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: MIT
+ * `status`: both tiers on one screen.
+ */
+#include "spillctl.h"
+
+#include "spill/version.h"
+
+static unsigned percent(uint64_t part, uint64_t whole)
+{
+	return whole ? (unsigned)((double)part * 100 / (double)whole + 0.5) : 0;
+}
+
+static void print_space(const json_t *o)
+{
+	const json_t *hot = json_object_get(o, "hot"), *back = json_object_get(o, "backing");
+	const json_t *seen = json_object_get(o, "statfs"), *wm = json_object_get(o, "watermarks");
+	uint64_t total = jnum(hot, "total_bytes"), used = jnum(hot, "used_bytes");
+	uint64_t inodes = jnum(hot, "inodes_total");
+
+	printf("  hot tier   %s of %s used (%u%%), %s free", fmt_size(used), fmt_size(total),
+	       percent(used, total), fmt_size(jnum(hot, "free_bytes")));
+	if (inodes)
+		printf("; inodes %u%% used", percent(inodes - jnum(hot, "inodes_free"), inodes));
+	printf("\n             spills from %llu%% down to %llu%%, critical at %llu%%; automatic: "
+	       "%s\n",
+	       (unsigned long long)jnum(wm, "high"), (unsigned long long)jnum(wm, "low"),
+	       (unsigned long long)jnum(wm, "critical"),
+	       json_is_true(json_object_get(o, "auto_spill")) ? "on" : "off");
+	printf("  store      ");
+	put_safe(stdout, jstr(o, "store"));
+	printf("\n             %s stored, index %s; %s free of %s\n",
+	       fmt_size(jnum(back, "stored_bytes")), fmt_size(jnum(back, "index_bytes")),
+	       fmt_size(jnum(back, "free_bytes")), fmt_size(jnum(back, "total_bytes")));
+	printf("  df shows   %s, %s available\n", fmt_size(jnum(seen, "total_bytes")),
+	       fmt_size(jnum(seen, "available_bytes")));
+}
+
+static void print_files(const json_t *o)
+{
+	const json_t *files = json_object_get(o, "files");
+	uint64_t logical = jnum2(o, "bytes", "spilled_logical");
+	uint64_t stored = jnum2(o, "backing", "stored_bytes");
+
+	printf("  files      ");
+	if (json_is_integer(json_object_get(files, "resident")))
+		printf("%s resident, ", fmt_count(jnum(files, "resident")));
+	printf("%s premigrated, %s spilled", fmt_count(jnum(files, "premigrated")),
+	       fmt_count(jnum(files, "spilled")));
+	if (jnum(files, "partial"))
+		printf(", %s partial", fmt_count(jnum(files, "partial")));
+	printf("; %s open\n", fmt_count(jnum(o, "files_open")));
+	printf("  spilled    %s in %s objects", fmt_size(logical), fmt_count(jnum(o, "objects")));
+	if (logical && stored)
+		printf(", stored at %u%% of its size", percent(stored, logical));
+	printf("\n  since then %s spilled, %s recalled\n",
+	       fmt_size(jnum2(o, "bytes", "spilled_since_mount")),
+	       fmt_size(jnum2(o, "bytes", "recalled_since_mount")));
+}
+
+/* What needs somebody's attention, or one line that nothing does. */
+static void print_trouble(const json_t *o)
+{
+	const char *parked = jstr(o, "parked");
+	uint64_t errors = jnum(o, "errors");
+	bool frozen = json_is_true(json_object_get(o, "frozen"));
+
+	if (frozen)
+		printf("  FROZEN     one tier was rolled back or restored: nothing is spilled or "
+		       "freed until\n"
+		       "             a check has passed\n");
+	if (*parked) {
+		printf("  PARKED     ");
+		put_safe(stdout, parked);
+		putchar('\n');
+	}
+	if (errors)
+		printf("  ERRORS     %s reads refused, as the data could not be proved right; run "
+		       "check\n",
+		       fmt_count(errors));
+	if (!frozen && !*parked && !errors)
+		printf("  trouble    none\n");
+}
+
+int do_status(const struct cli *c)
+{
+	cleanup_(target_done) struct target t = {0};
+	cleanup_free char *err = NULL;
+	json_t *o;
+	int code = target_mount(c, &t, &err);
+
+	if (!code)
+		code = request(t.mount, request_new("status", ""), NULL, NULL, &o, &err);
+	if (code)
+		return fail(c, code, "%s", err ? err : "out of memory");
+	if (c->json) {
+		print_json(o);
+		return EXIT_OK;
+	}
+	put_safe(stdout, t.mount);
+	printf("  spillfs ");
+	put_safe(stdout, jstr(o, "version"));
+	printf(", mounted %s ago, pid %llu\n", fmt_span(jnum(o, "uptime_sec")),
+	       (unsigned long long)jnum(o, "pid"));
+	print_space(o);
+	print_files(o);
+	print_trouble(o);
+	printf("  options    ");
+	put_safe(stdout, jstr(o, "options"));
+	putchar('\n');
+	json_decref(o);
+	return EXIT_OK;
+}
+
+int do_version(const struct cli *c)
+{
+	cleanup_(target_done) struct target t = {0};
+	cleanup_free char *err = NULL;
+	json_t *daemon = NULL;
+
+	/* Only a daemon that was asked for must answer. */
+	int code = target_mount(c, &t, &err);
+	if (!code)
+		code = request(t.mount, request_new("version", ""), NULL, NULL, &daemon, &err);
+	if (code && c->mount)
+		return fail(c, code, "%s", err ? err : "out of memory");
+	if (c->json) {
+		print_json(json_pack("{s:s, s:i, s:o}", "version", SPILLFS_VERSION, "protocol",
+				     SPILLFS_CTL_PROTOCOL, "daemon",
+				     daemon ? daemon : json_null()));
+		return EXIT_OK;
+	}
+	printf("spillctl %s\n", SPILLFS_VERSION);
+	if (daemon) {
+		printf("spillfs ");
+		put_safe(stdout, jstr(daemon, "version"));
+		printf(" at ");
+		put_safe(stdout, t.mount);
+		putchar('\n');
+	}
+	json_decref(daemon);
+	return EXIT_OK;
+}

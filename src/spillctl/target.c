@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: MIT
+ * Which mount a command is about, and where in it.
+ *
+ * A PATH names its mount itself: the innermost spillfs mount point above it. Its last component is
+ * not followed (a symbolic link is a file like others), the way to it is. Without a PATH, -m tells,
+ * or there is only one mount. Nothing is guessed.
+ */
+#include "spillctl.h"
+
+#include "spill/mnt.h"
+#include <limits.h>
+#include <sys/stat.h>
+
+char *target_resolve(const char *dir)
+{
+	return realpath(dir, NULL);
+}
+
+char *path_of(const char *mount, const char *rel)
+{
+	const char *slash = !*rel || !strcmp(mount, "/") ? "" : "/";
+	char *s;
+
+	return asprintf(&s, "%s%s%s", mount, slash, rel) < 0 ? NULL : s;
+}
+
+void target_done(struct target *t)
+{
+	free(t->mount);
+	free(t->rel);
+	free(t->path);
+	*t = (struct target){0};
+}
+
+static int say(char **ret_err, int code, const char *fmt, ...) printf_like(3, 4);
+static int say(char **ret_err, int code, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	if (vasprintf(ret_err, fmt, ap) < 0)
+		*ret_err = NULL;
+	va_end(ap);
+	return code;
+}
+
+/* The part of path below dir ("" for dir itself), or NULL: not below. */
+static const char *below(const char *path, const char *dir)
+{
+	size_t len = strlen(dir);
+
+	if (!strcmp(dir, "/"))
+		return path + 1;
+	if (strncmp(path, dir, len) || (path[len] && path[len] != '/'))
+		return NULL;
+	return path[len] ? path + len + 1 : path + len;
+}
+
+struct mounts {
+	char **v;
+	size_t n;
+};
+
+static void mounts_done(struct mounts *m)
+{
+	for (size_t i = 0; i < m->n; i++)
+		free(m->v[i]);
+	free(m->v);
+}
+
+/* "; mounted are: A, B" */
+static char *mounts_text(const struct mounts *m)
+{
+	char *text = NULL;
+	size_t len;
+	FILE *f = open_memstream(&text, &len);
+
+	if (!f)
+		return NULL;
+	fputs(m->n ? "; mounted are: " : "; nothing is mounted", f);
+	for (size_t i = 0; i < m->n; i++)
+		fprintf(f, "%s%s", i ? ", " : "", m->v[i]);
+	fclose(f);
+	return text;
+}
+
+/* realpath(3) that leaves the last component alone. Names like "..", "" (a trailing slash) and "/"
+ * have none. */
+static char *resolve(const char *path)
+{
+	const char *slash = strrchr(path, '/'), *last = slash ? slash + 1 : path;
+	cleanup_free char *parent = NULL, *real = NULL;
+
+	if (!*last || !strcmp(last, ".") || !strcmp(last, ".."))
+		return realpath(path, NULL);
+	parent = slash ? strndup(path, (size_t)(last - path)) : strdup(".");
+	if (!parent)
+		return NULL;
+	real = realpath(parent, NULL);
+	return real ? path_of(real, last) : NULL;
+}
+
+/* Takes path, which is mount or below it. */
+static int split(const char *mount, char *path, struct target *ret, char **ret_err)
+{
+	*ret = (struct target){.mount = strdup(mount), .path = path};
+	ret->rel = path ? strdup(below(path, mount)) : NULL;
+	if (ret->mount && ret->rel)
+		return EXIT_OK;
+	target_done(ret);
+	return say(ret_err, EXIT_SYSTEM, "out of memory");
+}
+
+/* A file system mounted inside ours hides what the daemon would act on. */
+static bool elsewhere(const char *mount, const char *path)
+{
+	struct stat a, b;
+
+	return !lstat(mount, &a) && !lstat(path, &b) && a.st_dev != b.st_dev;
+}
+
+int target_of_path(const struct cli *c, const char *path, struct target *ret, char **ret_err)
+{
+	cleanup_free char *real = resolve(path), *dir = NULL, *others = NULL;
+	cleanup_(mounts_done) struct mounts m = {0};
+	const char *best = NULL;
+	int err;
+
+	*ret_err = NULL;
+	if (!real)
+		return say(ret_err, EXIT_FAILED, "%s: %s", path, strerror(errno));
+	if (c->mount) {
+		dir = target_resolve(c->mount);
+		if (!dir)
+			return say(ret_err, EXIT_NO_DAEMON, "%s: %s", c->mount, strerror(errno));
+		if (!below(real, dir))
+			return say(ret_err, EXIT_USAGE, "%s: not below %s", path, dir);
+		best = dir;
+	} else {
+		err = mnt_list(&m.v, &m.n);
+		if (err)
+			return say(ret_err, EXIT_SYSTEM, "mount table: %s", strerror(-err));
+		for (size_t i = 0; i < m.n; i++)
+			if (below(real, m.v[i]) && (!best || strlen(m.v[i]) > strlen(best)))
+				best = m.v[i];
+	}
+	if (!best) {
+		others = mounts_text(&m);
+		return say(ret_err, EXIT_NO_DAEMON, "%s: not on a spillfs mount%s", path,
+			   others ? others : "");
+	}
+	if (elsewhere(best, real))
+		return say(ret_err, EXIT_FAILED,
+			   "%s: on another file system, mounted inside the spillfs at %s", path,
+			   best);
+	return split(best, steal_ptr(real), ret, ret_err);
+}
+
+int target_mount(const struct cli *c, struct target *ret, char **ret_err)
+{
+	cleanup_(mounts_done) struct mounts m = {0};
+	cleanup_free char *dir = NULL, *all = NULL;
+	int err;
+
+	*ret_err = NULL;
+	if (c->mount) {
+		dir = target_resolve(c->mount);
+		if (!dir)
+			return say(ret_err, EXIT_NO_DAEMON, "%s: %s", c->mount, strerror(errno));
+	} else {
+		err = mnt_list(&m.v, &m.n);
+		if (err)
+			return say(ret_err, EXIT_SYSTEM, "mount table: %s", strerror(-err));
+		if (!m.n)
+			return say(ret_err, EXIT_NO_DAEMON, "no spillfs is mounted");
+		if (m.n > 1) {
+			all = mounts_text(&m);
+			return say(ret_err, EXIT_USAGE, "which mount? Say it with -m DIR%s",
+				   all ? all : "");
+		}
+		dir = strdup(m.v[0]);
+		if (!dir)
+			return say(ret_err, EXIT_SYSTEM, "out of memory");
+	}
+	return split(dir, strdup(dir), ret, ret_err);
+}
