@@ -30,7 +30,7 @@ static void op_mknod(struct side *s, const struct op *o)
 		mode_t type;
 		unsigned major, minor;
 	} kinds[] = {{"fifo", S_IFIFO, 0, 0},  {"sock", S_IFSOCK, 0, 0},    {"null", S_IFCHR, 1, 3},
-		     {"blk", S_IFBLK, 7, 200}, {"whiteout", S_IFCHR, 0, 0}, {"file", S_IFREG, 0, 0},
+		     {"blk", S_IFBLK, 120, 3}, {"whiteout", S_IFCHR, 0, 0}, {"file", S_IFREG, 0, 0},
 		     {"dir", S_IFDIR, 0, 0}};
 	unsigned k = o->v[0] % (sizeof(kinds) / sizeof(kinds[0]));
 	mode_t mode = o->v[1] % 2 ? 0666 : o->v[2] & 07777;

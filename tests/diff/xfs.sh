@@ -1,0 +1,6 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# Random operations give the same results on the mount as on plain xfs.
+# timeout: 700
+. "$(dirname "$0")/../lib/diff.sh"
+diff_main xfs
