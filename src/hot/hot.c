@@ -45,7 +45,7 @@ static int probe_file(int dirfd)
 	fd = openat(dirfd, name, O_CREAT | O_EXCL | O_NOFOLLOW | O_RDWR | O_CLOEXEC, 0600);
 	if (fd < 0)
 		return -errno;
-	unlinkat(dirfd, name, 0);
+	unlinkat(dirfd, name, 0); /* not durable: a probe */
 	return fd;
 }
 
@@ -53,6 +53,7 @@ static int probe_xattr(int fd, const char **ret_why)
 {
 	const uint8_t val[MARKER_LEN] = {0};
 
+	/* not durable: on the nameless probe file */
 	if (!fsetxattr(fd, PROBE_XATTR, val, sizeof(val), 0) || no_space(-errno))
 		return 0;
 	if (errno == EOPNOTSUPP)
@@ -69,6 +70,7 @@ static int probe_xattr(int fd, const char **ret_why)
 /* At offset 0 of an empty file: a file system that cannot punch says so before it looks. */
 static int probe_punch(int fd, const char **ret_why)
 {
+	/* not durable: on the nameless probe file */
 	if (!fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, 4096) || no_space(-errno))
 		return 0;
 	if (errno == EOPNOTSUPP || errno == ENOSYS) {
