@@ -86,6 +86,11 @@ bool tier_wait_space(struct tier *t, unsigned timeout_ms);
 int tier_truncate(struct tier *t, struct node *n, uint64_t size);
 /* chmod, chown, xattr, link, rename were done on n: its own ctime counts from now on. */
 void tier_meta_changed(struct tier *t, struct node *n);
+void tier_meta_changed_fd(struct tier *t, int fd); /* the same by an fd, O_PATH is enough */
+/* A new descriptor of n's hot inode, for what needs one that is not O_PATH (inode flags). Not for data. */
+int tier_node_open(struct tier *t, struct node *n, int flags);
+/* A regular file came into being (for the counts in status). */
+void tier_created(struct tier *t);
 /* utimensat(2) on n, excluded against spill and recall, which restore times themselves. */
 int tier_utimens(struct tier *t, struct node *n, const struct timespec ts[2]);
 /* A directory entry of the inode behind fd (O_PATH, opened before the change) was removed or replaced. Keeps the

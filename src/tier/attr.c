@@ -103,6 +103,32 @@ void tier_meta_changed(struct tier *t, struct node *n)
 	node_unlock(t, n);
 }
 
+void tier_meta_changed_fd(struct tier *t, int fd)
+{
+	struct node *n;
+	struct stat st;
+
+	if (node_of_fd(t, fd, &n, &st))
+		return;
+	if (node_has(n, NODE_REG) && !node_has(n, NODE_RES_KNOWN)) {
+		node_lock(t, n);
+		node_learn(t, n, fd, &st);
+		node_unlock(t, n);
+	}
+	tier_meta_changed(t, n);
+	tier_put(t, n);
+}
+
+int tier_node_open(struct tier *t, struct node *n, int flags)
+{
+	return node_open(t, n, flags);
+}
+
+void tier_created(struct tier *t)
+{
+	atomic_fetch_add(&t->n_regular, 1);
+}
+
 int tier_utimens(struct tier *t, struct node *n, const struct timespec ts[2])
 {
 	struct node_fd f;

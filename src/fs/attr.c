@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: MIT
+ * getattr, setattr, statfs.
+ */
+#include "fs_int.h"
+
+#include "abi.h"
+
+#include <fcntl.h>
+#include <linux/fuse.h>
+#include <sys/stat.h>
+
+static void reply_attr(fuse_req_t req, struct node *n)
+{
+	struct stat st;
+	int r = tier_getattr(fs_of(req)->t, n, &st);
+
+	if (r)
+		reply_err(req, r);
+	else
+		fuse_reply_attr(req, &st, attr_timeout(&st));
+}
+
+void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	struct node *n;
+	int r = node_get(req, ino, &n);
+
+	(void)fi;
+	if (r) {
+		reply_err(req, r);
+		return;
+	}
+	reply_attr(req, n);
+	tier_put(fs_of(req)->t, n);
+}
+
+static int set_owner_mode(struct fs *f, struct node *n, const struct stat *st, int set)
+{
+	struct node_fd fd;
+	char p[32];
+	int r = tier_fd_get(f->t, n, &fd);
+
+	if (r)
+		return r;
+	if (set & (FUSE_SET_ATTR_UID | FUSE_SET_ATTR_GID)) {
+		uid_t uid = set & FUSE_SET_ATTR_UID ? st->st_uid : (uid_t)-1;
+		gid_t gid = set & FUSE_SET_ATTR_GID ? st->st_gid : (gid_t)-1;
+
+		if (fchownat(fd.fd, "", uid, gid, AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW))
+			r = -errno;
+	}
+	/* After chown, which clears setuid and setgid bits. */
+	if (!r && set & FUSE_SET_ATTR_MODE && chmod(hot_fd_path(fd.fd, p), st->st_mode & 07777))
+		r = -errno;
+	tier_fd_put(f->t, &fd);
+	if (!r)
+		tier_meta_changed(f->t, n);
+	return r;
+}
+
+static int set_size(struct fs *f, struct node *n, const struct stat *st, struct fuse_file_info *fi)
+{
+	const struct fuse_setattr_in *in = raw_arg(sizeof(*in));
+	bool kill = in && in->valid & ABI_FATTR_KILL_SUIDGID;
+	struct file *file = fi ? handle_get(f->h, HANDLE_FILE, fi->fh) : NULL;
+	int r = 0;
+
+	if (kill)
+		fsetid_drop();
+	int fd = file ? tier_file_fd(f->t, file) : -1;
+
+	if (fd >= 0) /* the open decides what is allowed, not today's mode or flags */
+		r = ftruncate(fd, st->st_size) ? -errno : 0;
+	else
+		r = tier_truncate(f->t, n, (uint64_t)st->st_size);
+	if (kill)
+		fsetid_restore();
+	return r;
+}
+
+static int set_times(struct fs *f, struct node *n, const struct stat *st, int set)
+{
+	struct timespec ts[2] = {{.tv_nsec = UTIME_OMIT}, {.tv_nsec = UTIME_OMIT}};
+
+	if (set & FUSE_SET_ATTR_ATIME_NOW)
+		ts[0].tv_nsec = UTIME_NOW;
+	else if (set & FUSE_SET_ATTR_ATIME)
+		ts[0] = st->st_atim;
+	if (set & FUSE_SET_ATTR_MTIME_NOW)
+		ts[1].tv_nsec = UTIME_NOW;
+	else if (set & FUSE_SET_ATTR_MTIME)
+		ts[1] = st->st_mtim;
+	return tier_utimens(f->t, n, ts);
+}
+
+#define SET_TIMES                                                                                  \
+	(FUSE_SET_ATTR_ATIME | FUSE_SET_ATTR_MTIME | FUSE_SET_ATTR_ATIME_NOW |                     \
+	 FUSE_SET_ATTR_MTIME_NOW)
+
+void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int set, struct fuse_file_info *fi)
+{
+	struct fs *f = fs_of(req);
+	struct node *n;
+	int r = node_get(req, ino, &n);
+
+	if (r) {
+		reply_err(req, r);
+		return;
+	}
+	if (set & (FUSE_SET_ATTR_UID | FUSE_SET_ATTR_GID | FUSE_SET_ATTR_MODE))
+		r = set_owner_mode(f, n, st, set);
+	if (!r && set & FUSE_SET_ATTR_SIZE)
+		r = set_size(f, n, st, fi);
+	if (!r && set & SET_TIMES)
+		r = set_times(f, n, st, set);
+	if (r)
+		reply_err(req, r);
+	else
+		reply_attr(req, n);
+	tier_put(f->t, n);
+}
+
+void op_statfs(fuse_req_t req, fuse_ino_t ino)
+{
+	struct statvfs sv = {0};
+
+	(void)ino;
+	tier_statfs(fs_of(req)->t, &sv);
+	fuse_reply_statfs(req, &sv);
+}

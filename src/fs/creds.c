@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: MIT
+ * Acting for a caller. The kernel has checked permissions (default_permissions); what is left is
+ * that new inodes belong to the caller: fsuid, fsgid and umask of the worker thread are set around
+ * creating calls.
+ *
+ * Raw system calls, because glibc's wrappers are meant for the whole process; the umask is made the
+ * thread's own with unshare(CLONE_FS); the securebit keeps capabilities when the fsuid is not
+ * root's.
+ */
+#include "fs_int.h"
+
+#include <linux/capability.h>
+#include <linux/securebits.h>
+#include <sched.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+
+static _Thread_local bool own_fs;
+
+void creds_init(void)
+{
+	if (prctl(PR_SET_SECUREBITS, SECBIT_NO_SETUID_FIXUP, 0, 0, 0))
+		log_warn("PR_SET_SECUREBITS: %s; files of other users may be created with the "
+			 "wrong rights",
+			 strerror(errno));
+}
+
+void creds_enter(uid_t uid, gid_t gid, mode_t umask_bits)
+{
+	if (!own_fs)
+		own_fs = !unshare(CLONE_FS);
+	umask(umask_bits);
+	if (gid)
+		syscall(SYS_setfsgid, gid);
+	if (uid)
+		syscall(SYS_setfsuid, uid);
+}
+
+void creds_leave(void)
+{
+	syscall(SYS_setfsuid, 0);
+	syscall(SYS_setfsgid, 0);
+	umask(0);
+}
+
+static void fsetid(bool on)
+{
+	struct __user_cap_header_struct h = {.version = _LINUX_CAPABILITY_VERSION_3};
+	struct __user_cap_data_struct d[2];
+
+	if (syscall(SYS_capget, &h, d))
+		return;
+	if (on)
+		d[CAP_TO_INDEX(CAP_FSETID)].effective |= CAP_TO_MASK(CAP_FSETID);
+	else
+		d[CAP_TO_INDEX(CAP_FSETID)].effective &= ~CAP_TO_MASK(CAP_FSETID);
+	syscall(SYS_capset, &h, d);
+}
+
+void fsetid_drop(void)
+{
+	fsetid(false);
+}
+
+void fsetid_restore(void)
+{
+	fsetid(true);
+}

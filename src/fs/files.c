@@ -1,0 +1,326 @@
+/* SPDX-License-Identifier: MIT
+ * Open files.
+ */
+#include "fs_int.h"
+
+#include "abi.h"
+
+#include <fcntl.h>
+#include <linux/fuse.h>
+#include <sys/stat.h>
+
+#define SPACE_WAIT_MS  5000
+#define SPACE_WAIT_MAX 12 /* times: a minute in all */
+
+static struct file *file_of(fuse_req_t req, struct fuse_file_info *fi)
+{
+	return fi ? handle_get(fs_of(req)->h, HANDLE_FILE, fi->fh) : NULL;
+}
+
+/* All changes of content come through the kernel's own pages, so they stay valid over opens. */
+static void fill_info(struct fuse_file_info *fi, uint64_t fh)
+{
+	fi->fh = fh;
+	fi->keep_cache = 1;
+	fi->noflush = 1;
+}
+
+static int hot_flags(const struct fs *f, int flags)
+{
+	flags &= O_ACCMODE | O_TRUNC | O_DIRECT | O_NOATIME;
+	return f->o.noatime ? flags | O_NOATIME : flags;
+}
+
+static int open_node(struct fs *f, struct node *n, struct fuse_file_info *fi)
+{
+	struct file *file;
+	uint64_t fh;
+	int r = tier_open_file(f->t, n, hot_flags(f, fi->flags), &file);
+
+	if (r)
+		return r;
+	r = handle_put(f->h, HANDLE_FILE, file, &fh);
+	if (r)
+		tier_release_file(f->t, file);
+	else
+		fill_info(fi, fh);
+	return r;
+}
+
+void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	const struct fuse_open_in *in = raw_arg(sizeof(*in));
+	bool kill = in && in->open_flags & ABI_OPEN_KILL_SUIDGID;
+	struct fs *f = fs_of(req);
+	struct node *n;
+	int r = node_get(req, ino, &n);
+
+	if (r) {
+		reply_err(req, r);
+		return;
+	}
+	if (kill)
+		fsetid_drop();
+	r = open_node(f, n, fi);
+	if (kill)
+		fsetid_restore();
+	tier_put(f->t, n);
+	if (r)
+		reply_err(req, r);
+	else if (fuse_reply_open(req, fi) < 0)
+		tier_release_file(f->t, handle_take(f->h, HANDLE_FILE, fi->fh));
+}
+
+/* The name was free a moment ago and is not now (another mount of the hot directory): open what is
+ * there. */
+static int open_existing(struct fs *f, struct node *dir, const char *name,
+			 struct fuse_file_info *fi, struct node **ret, struct stat *st)
+{
+	int r = tier_lookup(f->t, dir, name, ret, st);
+
+	if (r)
+		return r;
+	r = S_ISREG(st->st_mode) ? open_node(f, *ret, fi) : -EEXIST;
+	if (r) {
+		tier_forget(f->t, node_id(*ret), 1);
+		tier_put(f->t, *ret);
+	}
+	return r;
+}
+
+static int create_new(struct fs *f, struct node *dir, const char *name, int fd,
+		      struct fuse_file_info *fi, struct node **ret, struct stat *st)
+{
+	struct file *file = NULL;
+	uint64_t fh;
+	int r = tier_lookup_fd(f->t, dir, name, fd, ret, st);
+
+	if (r) {
+		close(fd);
+		return r;
+	}
+	tier_created(f->t);
+	r = tier_adopt_file(f->t, *ret, fd, hot_flags(f, fi->flags), &file);
+	if (!r)
+		r = handle_put(f->h, HANDLE_FILE, file, &fh);
+	if (r) {
+		if (file)
+			tier_release_file(f->t, file);
+		tier_forget(f->t, node_id(*ret), 1);
+		tier_put(f->t, *ret);
+		return r;
+	}
+	fill_info(fi, fh);
+	return 0;
+}
+
+void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
+	       struct fuse_file_info *fi)
+{
+	const struct fuse_ctx *c = fuse_req_ctx(req);
+	struct fs *f = fs_of(req);
+	struct node *dir, *n;
+	struct node_fd dfd;
+	struct stat st;
+	int r = node_get(req, parent, &dir);
+
+	if (r) {
+		reply_err(req, r);
+		return;
+	}
+	r = tier_fd_get(f->t, dir, &dfd);
+	if (r) {
+		tier_put(f->t, dir);
+		reply_err(req, r);
+		return;
+	}
+	creds_enter(c->uid, c->gid, c->umask);
+	int fd = openat(dfd.fd, name,
+			(hot_flags(f, fi->flags) & ~O_TRUNC) | O_CREAT | O_EXCL | O_NOFOLLOW |
+				O_CLOEXEC,
+			mode);
+
+	r = fd < 0 ? -errno : 0;
+	creds_leave();
+	if (!r)
+		r = create_new(f, dir, name, fd, fi, &n, &st);
+	else if (r == -EEXIST && !(fi->flags & O_EXCL))
+		r = open_existing(f, dir, name, fi, &n, &st);
+	tier_fd_put(f->t, &dfd);
+	tier_put(f->t, dir);
+	if (r) {
+		reply_err(req, r);
+		return;
+	}
+	struct fuse_entry_param e = {
+		.ino = node_id(n),
+		.attr = st,
+		.attr_timeout = attr_timeout(&st),
+		.entry_timeout = ENTRY_TIMEOUT,
+	};
+
+	if (fuse_reply_create(req, &e, fi) < 0) {
+		tier_release_file(f->t, handle_take(f->h, HANDLE_FILE, fi->fh));
+		tier_forget(f->t, e.ino, 1);
+	}
+	tier_put(f->t, n);
+}
+
+void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	struct fs *f = fs_of(req);
+	struct file *file = handle_take(f->h, HANDLE_FILE, fi->fh);
+
+	(void)ino;
+	if (file)
+		tier_release_file(f->t, file);
+	fuse_reply_err(req, 0);
+}
+
+void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi)
+{
+	struct file *file = file_of(req, fi);
+	void *buf = io_buffer();
+
+	(void)ino;
+	if (!file || !buf) {
+		reply_err(req, file ? -ENOMEM : -EBADF);
+		return;
+	}
+	ssize_t n = tier_read(fs_of(req)->t, file, buf, MIN(size, IO_MAX), (uint64_t)off);
+
+	if (n < 0)
+		reply_err(req, (int)n);
+	else
+		fuse_reply_buf(req, buf, (size_t)n);
+}
+
+/* Write all of it; on a full hot tier wait for spilling to make room. Returns bytes or -errno. */
+static ssize_t write_waiting(struct fs *f, int fd, const char *buf, size_t size, off_t off)
+{
+	size_t done = 0;
+	unsigned waits = 0;
+
+	while (done < size) {
+		ssize_t n = pwrite(fd, buf + done, size - done, off + (off_t)done);
+
+		if (n > 0) {
+			done += (size_t)n;
+			continue;
+		}
+		if (n < 0 && errno == EINTR)
+			continue;
+		int err = n < 0 ? -errno : -EIO;
+
+		if (err == -ENOSPC && waits++ < SPACE_WAIT_MAX &&
+		    tier_wait_space(f->t, SPACE_WAIT_MS))
+			continue;
+		return done ? (ssize_t)done : err;
+	}
+	return (ssize_t)done;
+}
+
+void op_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t size, off_t off,
+	      struct fuse_file_info *fi)
+{
+	const struct fuse_write_in *in = raw_arg(sizeof(*in));
+	bool kill = in && in->write_flags & ABI_WRITE_KILL_SUIDGID;
+	struct fs *f = fs_of(req);
+	struct file *file = file_of(req, fi);
+	int fd = file ? tier_file_fd(f->t, file) : -EBADF;
+
+	(void)ino;
+	if (fd < 0) {
+		reply_err(req, fd == -EXDEV ? -EBADF : fd);
+		return;
+	}
+	if (fi->flags & O_DIRECT) { /* the hot file wants aligned memory */
+		void *al = io_buffer();
+
+		if (al && size <= IO_MAX) {
+			memcpy(al, buf, size);
+			buf = al;
+		}
+	}
+	if (kill)
+		fsetid_drop();
+	ssize_t n = write_waiting(f, fd, buf, size, off);
+
+	if (kill)
+		fsetid_restore();
+	if (n < 0)
+		reply_err(req, (int)n);
+	else
+		fuse_reply_write(req, (size_t)n);
+}
+
+void op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi)
+{
+	struct file *file = file_of(req, fi);
+	int fd = file ? tier_file_fd(fs_of(req)->t, file) : -EBADF;
+	int r = 0;
+
+	(void)ino;
+	if (fd >= 0)
+		r = (datasync ? fdatasync(fd) : fsync(fd)) ? -errno : 0;
+	else if (fd != -EXDEV) /* a stub opened for reading has nothing to write back */
+		r = fd;
+	reply_err(req, r);
+}
+
+void op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, off_t len,
+		  struct fuse_file_info *fi)
+{
+	struct fs *f = fs_of(req);
+	struct file *file = file_of(req, fi);
+	int fd = file ? tier_file_fd(f->t, file) : -EBADF;
+	unsigned waits = 0;
+	int r;
+
+	(void)ino;
+	if (fd < 0) {
+		reply_err(req, fd == -EXDEV ? -EBADF : fd);
+		return;
+	}
+	do {
+		r = fallocate(fd, mode, off, len) ? -errno : 0;
+	} while (r == -EINTR || (r == -ENOSPC && waits++ < SPACE_WAIT_MAX &&
+				 tier_wait_space(f->t, SPACE_WAIT_MS)));
+	reply_err(req, r);
+}
+
+void op_lseek(fuse_req_t req, fuse_ino_t ino, off_t off, int whence, struct fuse_file_info *fi)
+{
+	struct file *file = file_of(req, fi);
+	int64_t r = file ? tier_seek(fs_of(req)->t, file, off, whence) : -EBADF;
+
+	(void)ino;
+	if (r < 0)
+		reply_err(req, (int)r);
+	else
+		fuse_reply_lseek(req, r);
+}
+
+void op_copy_file_range(fuse_req_t req, fuse_ino_t ino_in, off_t off_in,
+			struct fuse_file_info *fi_in, fuse_ino_t ino_out, off_t off_out,
+			struct fuse_file_info *fi_out, size_t len, int flags)
+{
+	struct fs *f = fs_of(req);
+	struct file *in = file_of(req, fi_in), *out = file_of(req, fi_out);
+	int fd_in = in ? tier_file_fd(f->t, in) : -EBADF;
+	int fd_out = out ? tier_file_fd(f->t, out) : -EBADF;
+
+	(void)ino_in;
+	(void)ino_out;
+	if (fd_in < 0 ||
+	    fd_out < 0) { /* EXDEV (source is a stub): the kernel copies through its page cache */
+		reply_err(req, fd_in < 0 ? fd_in : fd_out);
+		return;
+	}
+	ssize_t n = copy_file_range(fd_in, &off_in, fd_out, &off_out, len, (unsigned)flags);
+
+	if (n < 0)
+		reply_err(req, -errno);
+	else
+		fuse_reply_write(req, (size_t)n);
+}

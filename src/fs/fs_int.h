@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: MIT
+ * Private declarations of src/fs.
+ *
+ * A request runs from decode to its one reply on the thread that read it. Threads are added while
+ * all are at work, so an OPEN that waits for a recall never keeps a GETATTR or STATFS waiting.
+ */
+#ifndef FS_INT_H
+#define FS_INT_H
+
+#define FUSE_USE_VERSION 314
+
+#include "spill/fs.h"
+
+#include <fuse_lowlevel.h>
+#include <stdatomic.h>
+
+#define ENTRY_TIMEOUT 86400.0 /* all changes come through us */
+#define IO_MAX        (1u << 20)
+
+enum handle_kind { HANDLE_FREE, HANDLE_FILE, HANDLE_DIR };
+
+struct dirh;
+struct handles;
+
+struct fs {
+	struct tier *t;
+	struct fuse_session *se;
+	struct fs_opts o;
+	char *mountpoint;
+	struct handles *h;
+
+	uint64_t init_unique;  /* the INIT request being answered */
+	uint64_t kernel_flags; /* its offer: flags | flags2 << 32 */
+	pthread_mutex_t lock;
+	pthread_cond_t cond;
+	bool ready;              /* lock */
+	unsigned nthreads, idle; /* lock */
+	unsigned keep;           /* threads that stay when idle */
+	pthread_t *threads;      /* lock; [FS_THREADS_MAX], valid where used[] */
+	bool *used;
+};
+
+#define FS_THREADS_MAX 64
+
+/* The raw request this thread works on, for what libfuse does not pass on (valid during an
+ * operation). */
+struct raw_req {
+	const uint8_t *buf;
+	size_t len;
+};
+extern _Thread_local struct raw_req cur_raw;
+/* The request's fixed-size argument struct, or NULL when it is shorter than need. */
+const void *raw_arg(size_t need);
+
+static inline struct fs *fs_of(fuse_req_t req)
+{
+	return fuse_req_userdata(req);
+}
+
+/* Page-aligned buffer of IO_MAX bytes of this thread (O_DIRECT), or NULL. */
+void *io_buffer(void);
+
+/* ---- handles.c: numbers for open files; no pointer ever goes to the kernel */
+int handles_new(struct handles **ret);
+void handles_free(struct handles *h);
+int handle_put(struct handles *h, enum handle_kind kind, void *p, uint64_t *ret_fh);
+void *handle_get(struct handles *h, enum handle_kind kind, uint64_t fh); /* NULL: no such handle */
+void *handle_take(struct handles *h, enum handle_kind kind, uint64_t fh);
+
+/* ---- creds.c: act with a caller's ids while creating; capabilities stay */
+void creds_init(void); /* once, before threads */
+void creds_enter(uid_t uid, gid_t gid, mode_t umask_bits);
+void creds_leave(void);
+/* Without CAP_FSETID writes and truncations clear setuid and setgid bits, as they do for callers
+ * who lack it. */
+void fsetid_drop(void);
+void fsetid_restore(void);
+
+/* ---- reply helpers */
+double attr_timeout(const struct stat *st);
+void reply_err(fuse_req_t req, int err); /* 0 or -errno; maps internal errors to EIO */
+/* Reply an entry that has been looked up (its lookup count is given back when the reply fails). */
+void reply_node(fuse_req_t req, struct node *n, const struct stat *st);
+/* Look name up below dir and reply. */
+void reply_lookup(fuse_req_t req, struct node *dir, const char *name);
+int node_get(fuse_req_t req, fuse_ino_t ino, struct node **ret);
+
+/* ---- operations */
+extern const struct fuse_lowlevel_ops fs_ops;
+void op_lookup(fuse_req_t, fuse_ino_t, const char *);
+void op_forget(fuse_req_t, fuse_ino_t, uint64_t);
+void op_forget_multi(fuse_req_t, size_t, struct fuse_forget_data *);
+void op_mkdir(fuse_req_t, fuse_ino_t, const char *, mode_t);
+void op_mknod(fuse_req_t, fuse_ino_t, const char *, mode_t, dev_t);
+void op_symlink(fuse_req_t, const char *, fuse_ino_t, const char *);
+void op_link(fuse_req_t, fuse_ino_t, fuse_ino_t, const char *);
+void op_unlink(fuse_req_t, fuse_ino_t, const char *);
+void op_rmdir(fuse_req_t, fuse_ino_t, const char *);
+void op_rename(fuse_req_t, fuse_ino_t, const char *, fuse_ino_t, const char *, unsigned);
+void op_readlink(fuse_req_t, fuse_ino_t);
+void op_getattr(fuse_req_t, fuse_ino_t, struct fuse_file_info *);
+void op_setattr(fuse_req_t, fuse_ino_t, struct stat *, int, struct fuse_file_info *);
+void op_statfs(fuse_req_t, fuse_ino_t);
+void op_create(fuse_req_t, fuse_ino_t, const char *, mode_t, struct fuse_file_info *);
+void op_open(fuse_req_t, fuse_ino_t, struct fuse_file_info *);
+void op_read(fuse_req_t, fuse_ino_t, size_t, off_t, struct fuse_file_info *);
+void op_write(fuse_req_t, fuse_ino_t, const char *, size_t, off_t, struct fuse_file_info *);
+void op_release(fuse_req_t, fuse_ino_t, struct fuse_file_info *);
+void op_fsync(fuse_req_t, fuse_ino_t, int, struct fuse_file_info *);
+void op_fallocate(fuse_req_t, fuse_ino_t, int, off_t, off_t, struct fuse_file_info *);
+void op_lseek(fuse_req_t, fuse_ino_t, off_t, int, struct fuse_file_info *);
+void op_copy_file_range(fuse_req_t, fuse_ino_t, off_t, struct fuse_file_info *, fuse_ino_t, off_t,
+			struct fuse_file_info *, size_t, int);
+void op_opendir(fuse_req_t, fuse_ino_t, struct fuse_file_info *);
+void op_readdir(fuse_req_t, fuse_ino_t, size_t, off_t, struct fuse_file_info *);
+void op_readdirplus(fuse_req_t, fuse_ino_t, size_t, off_t, struct fuse_file_info *);
+void op_releasedir(fuse_req_t, fuse_ino_t, struct fuse_file_info *);
+void op_fsyncdir(fuse_req_t, fuse_ino_t, int, struct fuse_file_info *);
+void op_setxattr(fuse_req_t, fuse_ino_t, const char *, const char *, size_t, int);
+void op_getxattr(fuse_req_t, fuse_ino_t, const char *, size_t);
+void op_listxattr(fuse_req_t, fuse_ino_t, size_t);
+void op_removexattr(fuse_req_t, fuse_ino_t, const char *);
+void op_ioctl(fuse_req_t, fuse_ino_t, unsigned, void *, struct fuse_file_info *, unsigned,
+	      const void *, size_t, size_t);
+int dir_fd(struct fs *f, uint64_t fh); /* of an open directory, or -EBADF */
+
+/* tmpfile.c: answer FUSE_TMPFILE, which libfuse 3.14 does not know, from the read hook. */
+void tmpfile_answer(struct fs *f, int devfd, const uint8_t *req, size_t len);
+/* init.c */
+void op_init(void *userdata, struct fuse_conn_info *conn);
+extern const struct fuse_custom_io fs_io;
+
+#endif

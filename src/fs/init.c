@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: MIT
+ * The custom I/O hooks between libfuse and /dev/fuse, and INIT.
+ *
+ * One code path for libfuse 3.14, 3.17 and later: what the library does not know is patched into
+ * the INIT reply here, read from the raw request, or answered before the library sees it. The
+ * descriptor is ours, so that it can outlive the session.
+ */
+#include "fs_int.h"
+
+#include "abi.h"
+
+#include <linux/fuse.h>
+#include <sys/uio.h>
+
+_Thread_local struct raw_req cur_raw;
+
+const void *raw_arg(size_t need)
+{
+	if (!cur_raw.buf || cur_raw.len < sizeof(struct fuse_in_header) + need)
+		return NULL;
+	return cur_raw.buf + sizeof(struct fuse_in_header);
+}
+
+static ssize_t io_read(int fd, void *buf, size_t len, void *userdata)
+{
+	struct fs *f = userdata;
+
+	for (;;) {
+		ssize_t n = read(fd, buf, len);
+
+		if (n < (ssize_t)sizeof(struct fuse_in_header)) {
+			cur_raw = (struct raw_req){0};
+			return n;
+		}
+		const struct fuse_in_header *h = buf;
+
+		cur_raw = (struct raw_req){.buf = buf, .len = (size_t)n};
+		if (h->opcode == ABI_OP_TMPFILE) {
+			tmpfile_answer(f, fd, buf, (size_t)n);
+			continue;
+		}
+		if (h->opcode == ABI_OP_INIT) {
+			const struct fuse_init_in *in = raw_arg(16);
+
+			f->init_unique = h->unique;
+			f->kernel_flags = in ? in->flags : 0;
+			if (f->kernel_flags & ABI_INIT_EXT && raw_arg(20))
+				f->kernel_flags |= (uint64_t)get_le32((const uint8_t *)in + 16)
+						   << 32;
+		}
+		return n;
+	}
+}
+
+static ssize_t io_writev(int fd, struct iovec *iov, int count, void *userdata)
+{
+	struct fs *f = userdata;
+	struct fuse_out_header *oh = iov[0].iov_base;
+	bool init = f->init_unique && oh->unique == f->init_unique;
+
+	if (init && count == 2 && !oh->error) {
+		struct fuse_init_out *out = iov[1].iov_base;
+
+		/* Without it every write sends a GETXATTR for security.capability. */
+		if (f->kernel_flags & ABI_HANDLE_KILLPRIV_V2)
+			out->flags |= ABI_HANDLE_KILLPRIV_V2;
+	}
+	ssize_t n = writev(fd, iov, count);
+
+	if (init && n >= 0) {
+		pthread_mutex_lock(&f->lock);
+		f->init_unique = 0;
+		f->ready = true;
+		pthread_cond_broadcast(&f->cond);
+		pthread_mutex_unlock(&f->lock);
+	}
+	return n;
+}
+
+const struct fuse_custom_io fs_io = {
+	.read = io_read,
+	.writev = io_writev,
+};
+
+void op_init(void *userdata, struct fuse_conn_info *conn)
+{
+	const unsigned want =
+		FUSE_CAP_ASYNC_READ | FUSE_CAP_ATOMIC_O_TRUNC | FUSE_CAP_EXPORT_SUPPORT |
+		FUSE_CAP_DONT_MASK | FUSE_CAP_READDIRPLUS | FUSE_CAP_READDIRPLUS_AUTO |
+		FUSE_CAP_ASYNC_DIO | FUSE_CAP_PARALLEL_DIROPS | FUSE_CAP_POSIX_ACL |
+		FUSE_CAP_CACHE_SYMLINKS | FUSE_CAP_EXPLICIT_INVAL_DATA | FUSE_CAP_IOCTL_DIR;
+	/* Auto invalidation would drop pages after each of our own writes: all changes come through
+	 * us. KILLPRIV is v2's business (io_writev). Locks stay with the kernel. */
+	const unsigned not = FUSE_CAP_AUTO_INVAL_DATA | FUSE_CAP_HANDLE_KILLPRIV |
+			     FUSE_CAP_WRITEBACK_CACHE | FUSE_CAP_SPLICE_READ |
+			     FUSE_CAP_SPLICE_WRITE | FUSE_CAP_SPLICE_MOVE | FUSE_CAP_POSIX_LOCKS |
+			     FUSE_CAP_FLOCK_LOCKS;
+
+	(void)userdata;
+	conn->want = (conn->want & ~not ) | (conn->capable & want);
+	conn->max_write = IO_MAX;
+	conn->max_readahead = IO_MAX;
+	conn->max_background = 64;
+	conn->congestion_threshold = 48;
+	conn->time_gran = 1;
+}

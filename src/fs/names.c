@@ -1,0 +1,253 @@
+/* SPDX-License-Identifier: MIT
+ * Operations on names. The kernel holds the directories' locks while we work, so (parent, name) is
+ * stable; whoever removes a name opens what it stood for first, because the tier must know when a
+ * last link goes.
+ */
+#include "fs_int.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/stat.h>
+
+/* The directory of a request: its node and an fd of it. */
+struct at {
+	struct tier *t;
+	struct node *dir;
+	struct node_fd fd;
+};
+
+static int at_get(fuse_req_t req, fuse_ino_t ino, struct at *a)
+{
+	a->t = fs_of(req)->t;
+	int r = node_get(req, ino, &a->dir);
+
+	if (r)
+		return r;
+	r = tier_fd_get(a->t, a->dir, &a->fd);
+	if (r)
+		tier_put(a->t, a->dir);
+	return r;
+}
+
+static void at_put(struct at *a)
+{
+	tier_fd_put(a->t, &a->fd);
+	tier_put(a->t, a->dir);
+}
+
+void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
+{
+	struct fs *f = fs_of(req);
+	struct node *dir, *n;
+	struct stat st;
+	int r = node_get(req, parent, &dir);
+
+	if (r) {
+		reply_err(req, r);
+		return;
+	}
+	r = tier_lookup(f->t, dir, name, &n, &st);
+	if (!r) {
+		reply_node(req, n, &st);
+	} else if (r == -ENOENT) { /* remembered by the kernel: names appear only through us */
+		struct fuse_entry_param e = {.entry_timeout = ENTRY_TIMEOUT};
+
+		fuse_reply_entry(req, &e);
+	} else {
+		reply_err(req, r);
+	}
+	tier_put(f->t, dir);
+}
+
+void op_forget(fuse_req_t req, fuse_ino_t ino, uint64_t nlookup)
+{
+	tier_forget(fs_of(req)->t, ino, nlookup);
+	fuse_reply_none(req);
+}
+
+void op_forget_multi(fuse_req_t req, size_t count, struct fuse_forget_data *v)
+{
+	for (size_t i = 0; i < count; i++)
+		tier_forget(fs_of(req)->t, v[i].ino, v[i].nlookup);
+	fuse_reply_none(req);
+}
+
+enum make_kind { MAKE_DIR, MAKE_NODE, MAKE_LINK };
+
+static void make(fuse_req_t req, fuse_ino_t parent, const char *name, enum make_kind kind,
+		 mode_t mode, dev_t rdev, const char *target)
+{
+	const struct fuse_ctx *c = fuse_req_ctx(req);
+	struct at a;
+	int r = at_get(req, parent, &a);
+
+	if (r) {
+		reply_err(req, r);
+		return;
+	}
+	creds_enter(c->uid, c->gid, c->umask);
+	if (kind == MAKE_DIR)
+		r = mkdirat(a.fd.fd, name, mode);
+	else if (kind == MAKE_NODE)
+		r = mknodat(a.fd.fd, name, mode, rdev);
+	else
+		r = symlinkat(target, a.fd.fd, name);
+	r = r ? -errno : 0;
+	creds_leave();
+	if (r) {
+		reply_err(req, r);
+	} else {
+		if (kind == MAKE_NODE && S_ISREG(mode))
+			tier_created(a.t);
+		reply_lookup(req, a.dir, name);
+	}
+	at_put(&a);
+}
+
+void op_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode)
+{
+	make(req, parent, name, MAKE_DIR, mode, 0, NULL);
+}
+
+void op_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, dev_t rdev)
+{
+	make(req, parent, name, MAKE_NODE, mode, rdev, NULL);
+}
+
+void op_symlink(fuse_req_t req, const char *target, fuse_ino_t parent, const char *name)
+{
+	make(req, parent, name, MAKE_LINK, 0, 0, target);
+}
+
+void op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t newparent, const char *newname)
+{
+	struct node_fd src;
+	struct node *n;
+	struct at a;
+	int r = at_get(req, newparent, &a);
+
+	if (r) {
+		reply_err(req, r);
+		return;
+	}
+	r = node_get(req, ino, &n);
+	if (!r) {
+		r = tier_fd_get(a.t, n, &src);
+		if (!r) {
+			if (linkat(src.fd, "", a.fd.fd, newname, AT_EMPTY_PATH))
+				r = -errno;
+			tier_fd_put(a.t, &src);
+		}
+		if (!r)
+			tier_meta_changed(a.t, n);
+		tier_put(a.t, n);
+	}
+	if (r)
+		reply_err(req, r);
+	else
+		reply_lookup(req, a.dir, newname);
+	at_put(&a);
+}
+
+static void remove_name(fuse_req_t req, fuse_ino_t parent, const char *name, int flags)
+{
+	struct at a;
+	int r = at_get(req, parent, &a);
+
+	if (r) {
+		reply_err(req, r);
+		return;
+	}
+	int victim = openat(a.fd.fd, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+
+	r = victim < 0 ? -errno : 0;
+	if (!r && unlinkat(a.fd.fd, name, flags))
+		r = -errno;
+	if (!r)
+		tier_unlinked(a.t, steal_fd(&victim));
+	if (victim >= 0)
+		close(victim);
+	reply_err(req, r);
+	at_put(&a);
+}
+
+void op_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
+{
+	remove_name(req, parent, name, 0);
+}
+
+void op_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
+{
+	remove_name(req, parent, name, AT_REMOVEDIR);
+}
+
+/* The user changed the ctime of the inode behind fd by renaming it. */
+static void renamed(struct tier *t, int fd)
+{
+	if (fd >= 0)
+		tier_meta_changed_fd(t, fd);
+}
+
+void op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t newparent,
+	       const char *newname, unsigned flags)
+{
+	const struct fuse_ctx *c = fuse_req_ctx(req);
+	struct at from, to;
+	int r = at_get(req, parent, &from);
+
+	if (r) {
+		reply_err(req, r);
+		return;
+	}
+	r = at_get(req, newparent, &to);
+	if (r) {
+		at_put(&from);
+		reply_err(req, r);
+		return;
+	}
+	cleanup_fd int src = openat(from.fd.fd, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	int dst = flags & RENAME_NOREPLACE
+			  ? -1
+			  : openat(to.fd.fd, newname, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+
+	/* RENAME_WHITEOUT makes a device node, which belongs to the caller. */
+	if (flags & RENAME_WHITEOUT)
+		creds_enter(c->uid, c->gid, 0);
+	if (renameat2(from.fd.fd, name, to.fd.fd, newname, flags))
+		r = -errno;
+	if (flags & RENAME_WHITEOUT)
+		creds_leave();
+	if (!r) {
+		renamed(from.t, src);
+		if (flags & RENAME_EXCHANGE)
+			renamed(from.t, dst);
+		else if (dst >= 0)
+			tier_unlinked(from.t, steal_fd(&dst));
+	}
+	if (dst >= 0)
+		close(dst);
+	reply_err(req, r);
+	at_put(&to);
+	at_put(&from);
+}
+
+void op_readlink(fuse_req_t req, fuse_ino_t ino)
+{
+	char buf[4097];
+	struct at a;
+	int r = at_get(req, ino, &a);
+
+	if (r) {
+		reply_err(req, r);
+		return;
+	}
+	ssize_t n = readlinkat(a.fd.fd, "", buf, sizeof(buf) - 1);
+
+	if (n < 0) {
+		reply_err(req, -errno);
+	} else {
+		buf[n] = 0;
+		fuse_reply_readlink(req, buf);
+	}
+	at_put(&a);
+}

@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: MIT
+ * O_TMPFILE. libfuse has the operation only since 3.17, so FUSE_TMPFILE is answered from the read
+ * hook, with the kernel's own structures, for every version alike.
+ */
+#include "fs_int.h"
+
+#include <fcntl.h>
+#include <linux/fuse.h>
+#include <sys/stat.h>
+#include <sys/uio.h>
+
+static void fill_attr(struct fuse_attr *a, const struct stat *st)
+{
+	*a = (struct fuse_attr){
+		.ino = st->st_ino,
+		.size = (uint64_t)st->st_size,
+		.blocks = (uint64_t)st->st_blocks,
+		.atime = (uint64_t)st->st_atim.tv_sec,
+		.mtime = (uint64_t)st->st_mtim.tv_sec,
+		.ctime = (uint64_t)st->st_ctim.tv_sec,
+		.atimensec = (uint32_t)st->st_atim.tv_nsec,
+		.mtimensec = (uint32_t)st->st_mtim.tv_nsec,
+		.ctimensec = (uint32_t)st->st_ctim.tv_nsec,
+		.mode = st->st_mode,
+		.nlink = (uint32_t)st->st_nlink,
+		.uid = st->st_uid,
+		.gid = st->st_gid,
+		.blksize = (uint32_t)st->st_blksize,
+	};
+}
+
+/* Make the file: node with one lookup counted, file handle. */
+static int make(struct fs *f, const struct fuse_in_header *h, const struct fuse_create_in *in,
+		uint64_t *ret_fh, struct node **ret, struct stat *st)
+{
+	struct file *file = NULL;
+	struct node_fd dfd;
+	struct node *dir;
+	int r = tier_get(f->t, h->nodeid, &dir);
+
+	if (r)
+		return r;
+	r = tier_fd_get(f->t, dir, &dfd);
+	if (r) {
+		tier_put(f->t, dir);
+		return r;
+	}
+	creds_enter(h->uid, h->gid, in->umask);
+	int fd = openat(dfd.fd, ".",
+			(int)(in->flags & (O_ACCMODE | O_EXCL | O_DIRECT | O_NOATIME)) | O_TMPFILE |
+				O_CLOEXEC,
+			in->mode);
+
+	r = fd < 0 ? -errno : 0;
+	creds_leave();
+	tier_fd_put(f->t, &dfd);
+	if (!r) {
+		r = tier_lookup_fd(f->t, dir, "", fd, ret, st);
+		if (r)
+			close(fd);
+	}
+	tier_put(f->t, dir);
+	if (r)
+		return r;
+	tier_created(f->t);
+	r = tier_adopt_file(f->t, *ret, fd, (int)in->flags & (O_ACCMODE | O_DIRECT | O_NOATIME),
+			    &file);
+	if (!r)
+		r = handle_put(f->h, HANDLE_FILE, file, ret_fh);
+	if (r) {
+		if (file)
+			tier_release_file(f->t, file);
+		tier_forget(f->t, node_id(*ret), 1);
+		tier_put(f->t, *ret);
+	}
+	return r;
+}
+
+void tmpfile_answer(struct fs *f, int devfd, const uint8_t *req, size_t len)
+{
+	const struct fuse_in_header *h = (const void *)req;
+	const struct fuse_create_in *in = (const void *)(req + sizeof(*h));
+	struct fuse_out_header oh = {.len = sizeof(oh), .unique = h->unique};
+	struct fuse_entry_out eo = {0};
+	struct fuse_open_out oo = {.open_flags = FOPEN_KEEP_CACHE | FOPEN_NOFLUSH};
+	struct iovec iov[3] = {{&oh, sizeof(oh)}, {&eo, sizeof(eo)}, {&oo, sizeof(oo)}};
+	struct node *n = NULL;
+	struct stat st;
+	uint64_t fh = 0;
+	int r = len >= sizeof(*h) + sizeof(*in) ? make(f, h, in, &fh, &n, &st) : -EIO;
+
+	if (r) {
+		oh.error = r;
+		if (writev(devfd, iov, 1) < 0)
+			log_debug("tmpfile: reply: %s", strerror(errno));
+		return;
+	}
+	eo.nodeid = node_id(n);
+	eo.entry_valid = (uint64_t)ENTRY_TIMEOUT;
+	eo.attr_valid = 1;
+	fill_attr(&eo.attr, &st);
+	oo.fh = fh;
+	oh.len = sizeof(oh) + sizeof(eo) + sizeof(oo);
+	if (writev(devfd, iov, 3) < 0) { /* the caller was interrupted */
+		tier_release_file(f->t, handle_take(f->h, HANDLE_FILE, fh));
+		tier_forget(f->t, node_id(n), 1);
+	}
+	tier_put(f->t, n);
+}

@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: MIT
+ * Extended attributes, POSIX ACLs among them, straight to the hot inode; our own are hidden and
+ * refused.
+ */
+#include "fs_int.h"
+
+#include <sys/stat.h>
+#include <sys/xattr.h>
+
+#define LIST_MAX 65536
+
+struct xat {
+	struct node *n;
+	struct node_fd fd;
+	char path[32];
+};
+
+static int xat_get(fuse_req_t req, fuse_ino_t ino, struct xat *x)
+{
+	struct tier *t = fs_of(req)->t;
+	int r = node_get(req, ino, &x->n);
+
+	if (r)
+		return r;
+	r = tier_fd_get(t, x->n, &x->fd);
+	if (r)
+		tier_put(t, x->n);
+	else
+		hot_fd_path(x->fd.fd, x->path);
+	return r;
+}
+
+static void xat_put(fuse_req_t req, struct xat *x)
+{
+	tier_fd_put(fs_of(req)->t, &x->fd);
+	tier_put(fs_of(req)->t, x->n);
+}
+
+/* Setting an access ACL clears the setgid bit for a caller outside the file's group without
+ * CAP_FSETID, as posix_acl_update_mode() does; libfuse 3.14 has no way to receive the kernel's flag
+ * for it. */
+static bool acl_kills_sgid(fuse_req_t req, const struct xat *x, struct stat *st)
+{
+	const struct fuse_ctx *c = fuse_req_ctx(req);
+	gid_t groups[64];
+
+	if (c->uid == 0 || stat(x->path, st) || !(st->st_mode & S_ISGID) || st->st_gid == c->gid)
+		return false;
+	int n = fuse_req_getgroups(req, (int)ARRAY_SIZE(groups), groups);
+
+	for (int i = 0; i < MIN(n, (int)ARRAY_SIZE(groups)); i++)
+		if (groups[i] == st->st_gid)
+			return false;
+	return true;
+}
+
+void op_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *value, size_t size,
+		 int flags)
+{
+	struct stat st;
+	struct xat x;
+	int r = hot_xattr_reserved(name) ? -EPERM : xat_get(req, ino, &x);
+
+	if (r) {
+		reply_err(req, r);
+		return;
+	}
+	bool kill = !strcmp(name, "system.posix_acl_access") && acl_kills_sgid(req, &x, &st);
+
+	if (setxattr(x.path, name, value, size, flags))
+		r = -errno;
+	if (!r && kill && !stat(x.path, &st))
+		chmod(x.path, st.st_mode & 07777 & ~(mode_t)S_ISGID);
+	if (!r)
+		tier_meta_changed(fs_of(req)->t, x.n);
+	xat_put(req, &x);
+	reply_err(req, r);
+}
+
+void op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
+{
+	char *buf = size ? io_buffer() : NULL;
+	struct xat x;
+	int r = hot_xattr_reserved(name) ? -ENODATA : xat_get(req, ino, &x);
+
+	if (r) {
+		reply_err(req, r);
+		return;
+	}
+	ssize_t n = getxattr(x.path, name, buf, MIN(size, LIST_MAX));
+
+	r = n < 0 ? -errno : 0;
+	xat_put(req, &x);
+	if (r)
+		reply_err(req, r);
+	else if (!size)
+		fuse_reply_xattr(req, (size_t)n);
+	else
+		fuse_reply_buf(req, buf, (size_t)n);
+}
+
+void op_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
+{
+	char *buf = io_buffer();
+	size_t out = 0;
+	struct xat x;
+	int r = buf ? xat_get(req, ino, &x) : -ENOMEM;
+
+	if (r) {
+		reply_err(req, r);
+		return;
+	}
+	ssize_t n = listxattr(x.path, buf, LIST_MAX);
+
+	r = n < 0 ? -errno : 0;
+	xat_put(req, &x);
+	for (ssize_t i = 0; i < n;) {
+		size_t len = strlen(buf + i) + 1;
+
+		if (!hot_xattr_reserved(buf + i)) {
+			memmove(buf + out, buf + i, len);
+			out += len;
+		}
+		i += (ssize_t)len;
+	}
+	if (r)
+		reply_err(req, r);
+	else if (!size)
+		fuse_reply_xattr(req, out);
+	else if (out > size)
+		reply_err(req, -ERANGE);
+	else
+		fuse_reply_buf(req, buf, out);
+}
+
+void op_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name)
+{
+	struct xat x;
+	int r = hot_xattr_reserved(name) ? -ENODATA : xat_get(req, ino, &x);
+
+	if (r) {
+		reply_err(req, r);
+		return;
+	}
+	if (removexattr(x.path, name))
+		r = -errno;
+	if (!r)
+		tier_meta_changed(fs_of(req)->t, x.n);
+	xat_put(req, &x);
+	reply_err(req, r);
+}
