@@ -4,7 +4,7 @@
 # itself. Sourced; the caller has `set -u` and a private mount namespace with an empty tmpfs on /run (shims and
 # ctr keep sockets and fifos at fixed paths there), see eng_private_run.
 #
-#   eng_private_run          make that /run; name look-ups (apt) must be over by then
+#   eng_private_run          make that /run; keeps what name look-ups need
 #   eng_containerd_start ROOT RUN   containerd; then `ctrd ARGS...` is ctr on it
 #   eng_containerd_stop
 #   eng_dockerd_start ROOT RUN [TMP]   dockerd with overlay2 and no network; then `dock ARGS...`. Uploads go
@@ -26,7 +26,16 @@ ENG_PODMAN_RUN=
 
 eng_private_run()
 {
-	mount --make-rprivate / && mount -t tmpfs -o mode=755 tmpfs /run && mkdir -p /run/lock
+	local dns="" f
+	# What /etc/resolv.conf may point into.
+	for f in /run/systemd/resolve/*resolv.conf; do
+		[ -f "$f" ] && dns+="$f "
+	done
+	mount --make-rprivate / || return 1
+	# shellcheck disable=SC2086 # a list, usually empty
+	[ -z "$dns" ] || dns=$(tar -C / -cf - ${dns} 2>/dev/null | base64 -w0)
+	mount -t tmpfs -o mode=755 tmpfs /run && mkdir -p /run/lock || return 1
+	[ -z "$dns" ] || base64 -d <<<"$dns" | tar -C / -xf -
 }
 
 # Wait until a command succeeds, at most SEC seconds and only while PID lives.
