@@ -49,10 +49,13 @@ static int loopfs_child(const struct loopfs *fs, const char *base, void (*body)(
 	if (unshare(CLONE_NEWNS) || mount("", "/", NULL, MS_REC | MS_PRIVATE, NULL))
 		return LOOPFS_NO_NS;
 	snprintf(dir, sizeof(dir), "%s/mnt", base);
-	if (loopfs_sh("cd %s && rm -rf img && truncate -s %uM img && mkdir -p mnt && %s && "
-		      "PATH=$PATH:/usr/sbin:/sbin %s img >/dev/null 2>&1",
-		      base, fs->size_mb, fs->setup ? fs->setup : ":", fs->mkfs))
+	setenv("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", 1);
+	if (loopfs_sh("set -- %s && command -v $1 >/dev/null", fs->mkfs))
 		return LOOPFS_NO_MKFS;
+	if (loopfs_sh("cd %s && rm -rf img && truncate -s %uM img && mkdir -p mnt && %s && "
+		      "%s img >/dev/null",
+		      base, fs->size_mb, fs->setup ? fs->setup : ":", fs->mkfs))
+		return LOOPFS_FAIL;
 	if (loopfs_sh("mount -t %s -o %s %s/img %s 2>/dev/null", fs->type, fs->opts, base, dir))
 		return LOOPFS_NO_MOUNT;
 	body(dir);
@@ -87,7 +90,7 @@ static void loopfs_run(const struct loopfs *fs, void (*body)(const char *dir))
 	if (WIFEXITED(status) && WEXITSTATUS(status) == LOOPFS_NO_NS)
 		SKIP("may not make a mount namespace (needs root)");
 	if (WIFEXITED(status) && WEXITSTATUS(status) == LOOPFS_NO_MKFS)
-		SKIP("cannot make this file system here");
+		SKIP("the mkfs program of this file system is not installed");
 	if (WIFEXITED(status) && WEXITSTATUS(status) == LOOPFS_NO_MOUNT)
 		SKIP("cannot mount this file system here (loop device or kernel driver missing)");
 	CHECK(WIFEXITED(status));
