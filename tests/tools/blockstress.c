@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: MIT
  * blockstress: threads that read, write, map, truncate, punch and replace the same few files, and
- *check every byte they see, while somebody else moves those files about (spillctl spill, recall).
+ * check every byte they see, while somebody else moves those files about (spillctl spill, recall).
  *
  *	blockstress [--files N] [--blocks N] [--threads N] [--time SEC] [--seed S] [--save FILE] DIR
  *	blockstress --check FILE DIR	the files are as --save left them
  *
  * Each 4 KiB block describes itself: file, block number, generation, and contents that follow from
- *these. What generation a block must have is kept in memory. Block operations hold the file's lock
- *shared and the block's lock; operations on whole files hold the file's lock alone: so what a
- *reader must see is always exactly known, and stale pages, lost writes, torn blocks and zeros
- *served as data all show.
+ * these. What generation a block must have is kept in memory. Block operations hold the file's
+ * lock shared and the block's lock; operations on whole files hold the file's lock alone: so what
+ * a reader must see is always exactly known, and stale pages, lost writes, torn blocks and zeros
+ * served as data all show.
  */
 #include "fsdiff/util.h"
 
@@ -48,8 +48,7 @@ static atomic_uint next_gen = 1;
 static atomic_bool stop, failed;
 static atomic_ulong counts[16];
 
-/* ---- contents
- * --------------------------------------------------------------------------------------- */
+/* ---- contents ---------------------------------------------------------------------------- */
 
 static void make_block(void *buf, uint32_t file, uint32_t block, uint32_t gen)
 {
@@ -96,8 +95,7 @@ static void check_block(const unsigned char *got, const struct file *f, uint32_t
 		h.magic[0] ? h.magic : "zeros", h.file, h.block, h.gen);
 }
 
-/* ---- one thread
- * ---------------------------------------------------------------------------------------- */
+/* ---- one thread -------------------------------------------------------------------------- */
 
 struct worker {
 	struct rng r;
@@ -117,7 +115,8 @@ static void drop_fd(struct worker *w, unsigned i)
 	w->fd[i] = -1;
 }
 
-/* An fd of the file: a kept one, or a new one that is sometimes kept. Caller holds the file's lock.
+/* An fd of the file: a kept one, or a new one that is sometimes kept. Caller holds the file's
+ * lock.
  */
 static int get_fd(struct worker *w, unsigned i, int flags)
 {
@@ -255,8 +254,7 @@ static void punch_block(struct worker *w, unsigned i, uint32_t b)
 	put_fd(w, i, fd);
 }
 
-/* ---- whole files: the caller holds the lock exclusively
- * ---------------------------------------------------- */
+/* ---- whole files: the caller holds the lock exclusively ---------------------------------- */
 
 static void write_all(struct worker *w, unsigned i, const char *path, int flags)
 {
@@ -345,9 +343,19 @@ static void metadata(struct worker *w, unsigned i)
 			(unsigned long)st.st_nlink);
 }
 
-/* ---- the mix
- * --------------------------------------------------------------------------------------------------
- */
+/* ---- the mix ----------------------------------------------------------------------------- */
+
+/* O_DIRECT shares folios with neighbours that others map and dirty, which the kernel answers with
+ * EIO on every file system (dio_warn_stale_pagecache): so it has the file for itself. */
+static void direct(struct worker *w, unsigned i)
+{
+	uint32_t b = rng_below(&w->r, nblocks);
+
+	if (rng_one_in(&w->r, 2))
+		write_with(w, i, b, O_DIRECT);
+	else
+		read_with(w, i, b, O_DIRECT);
+}
 
 static const struct {
 	const char *name;
@@ -421,8 +429,7 @@ static void *worker_main(void *arg)
 	return NULL;
 }
 
-/* ---- saved state: which generation each block has
- * ------------------------------------------------------------ */
+/* ---- saved state: which generation each block has ---------------------------------------- */
 
 static int save(const char *path)
 {

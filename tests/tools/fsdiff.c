@@ -1,23 +1,23 @@
 /* SPDX-License-Identifier: MIT
  * fsdiff: differential tester. Does the same random operations on a plain directory A and on a
- *mount B over the same kind of file system and insists on the same results: return values, errnos,
- *data, attributes, xattrs, listings, and at the end the whole trees.
+ * mount B over the same kind of file system and insists on the same results: return values,
+ * errnos, data, attributes, xattrs, listings, and at the end the whole trees.
  *
  *	fsdiff [options] A B
  *	--seed S       first seed (default 1)          --seeds N   how many (default 10)
  *	--ops N        operations in a run (400)       --time SEC  stop after that long (whole runs)
- *	--spill 'CMD %s'   between operations CMD is called for random files of B; may be given more
- *than once; exit codes 0 and 23 (file in use) are fine, others are differences
+ *	--spill 'CMD %s'   between operations CMD is called for random files of B; may be given
+ *		       more than once; exit codes 0 and 23 (in use) are fine, others are differences
  *	--every K      on average one such call each K operations (4)
  *	--replay S:I,J,K   only these operations of seed S, telling each
  *	--plant KIND   pretend that B differs (errno mode data list xattr tree): tests the tester
  *	--no-minimize  do not look for a shorter trace
  * Exit: 0 no difference, 1 a difference (seed and shortest trace found are printed), 2 usage or
- *set-up, 3 hang.
+ * set-up, 3 hang.
  *
  * The parts are compiled as one object, since each test program is one: see the files for their
- *themes. Invariant: a run depends on its seed and list of operations only, so that any subset can
- *be replayed.
+ * themes. Invariant: a run depends on its seed and list of operations only, so that any subset can
+ * be replayed.
  */
 #include "fsdiff/tree.c"
 #include "fsdiff/side.c"
@@ -42,8 +42,7 @@ static unsigned ncmds, every = 4;
 static bool tell; /* print each operation */
 static unsigned long done_ops, done_cmds, busy_cmds;
 
-/* ---- a fresh directory for each run
- * -------------------------------------------------------------------- */
+/* ---- a fresh directory for each run ------------------------------------------------------ */
 
 static int remove_one(const char *path, const struct stat *st, int type, struct FTW *f)
 {
@@ -72,8 +71,7 @@ static void side_fresh(struct side *s)
 		s->slot[i] = -1;
 }
 
-/* ---- commands on files of B
- * ------------------------------------------------------------------------------- */
+/* ---- commands on files of B -------------------------------------------------------------- */
 
 static char **files_of_b;
 static size_t nfiles_of_b;
@@ -177,8 +175,7 @@ static bool maybe_command(struct text *why, uint64_t seed, unsigned index)
 	return same;
 }
 
-/* ---- whole trees
- * --------------------------------------------------------------------------------------------- */
+/* ---- whole trees ------------------------------------------------------------------------- */
 
 static void side_tree(struct side *s, const struct tree_opts *o)
 {
@@ -214,8 +211,8 @@ static bool same_trees(struct text *why, const char *when)
 }
 
 /* st_blocks, when everything is on disk. ext4: equal, but for two blocks of extent tree (how many
- * extents there are is the allocator's luck). Elsewhere, and with spilling: a file with other bytes
- * than zeros has blocks, since tar and cp take st_blocks == 0 for "all zeros". */
+ * extents there are is the allocator's luck). Elsewhere, and with spilling: a file with other
+ * bytes than zeros has blocks, since tar and cp take st_blocks == 0 for "all zeros". */
 static struct text *blocks_why;
 
 static int check_blocks_of(const char *path, const struct stat *sa, int type, struct FTW *f)
@@ -281,9 +278,7 @@ static bool same_at_end(struct text *why)
 	return same;
 }
 
-/* ---- runs
- * -------------------------------------------------------------------------------------------------------
- */
+/* ---- runs -------------------------------------------------------------------------------- */
 
 static bool do_op(struct text *why, const struct op *o)
 {

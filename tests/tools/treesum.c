@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT
- * treesum [-x] [-M] [-T] [-D] DIR: one line for each file of a tree with everything a user can see:
- *type, mode, owner, links, size, mtime, content, xattrs (ACLs and capabilities among them), hard
- *links. Two trees are equal when the lines are. -x  leave spillfs' own xattrs out (to look at a hot
- *directory itself) -M  leave mtimes out   -T  mtimes of directories too   -D  leave contents out
- * treesum --data SEED BYTES: write bytes that depend on the seed only; half of them compress well.
+ * treesum [-x] [-M] [-T] [-D] DIR: one line for each file of a tree with everything a user can
+ * see: type, mode, owner, links, size, mtime, content, xattrs (ACLs and capabilities among them),
+ * hard links. Two trees are equal when the lines are. -x  leave spillfs' own xattrs out (to look
+ * at a hot directory itself) -M  leave mtimes out   -T  mtimes of directories too   -D  leave
+ * contents out treesum --data SEED BYTES: write bytes that depend on the seed only; half of them
+ * compress well.
  */
 #include "fsdiff/tree.c"
 

@@ -9,8 +9,7 @@
 #define IO_MAX (512 * 1024)
 static char iobuf[IO_MAX + 8192] __attribute__((aligned(4096)));
 
-/* ---- open, close, descriptors
- * ------------------------------------------------------------------------- */
+/* ---- open, close, descriptors ------------------------------------------------------------ */
 
 static const struct flag_name {
 	int bit;
@@ -124,8 +123,7 @@ static void op_ofdlock(struct side *s, const struct op *o)
 	say_ret(s, fcntl(*slot(s, o->s1), F_OFD_SETLK, &l));
 }
 
-/* ---- read and write
- * -------------------------------------------------------------------------------------- */
+/* ---- read and write ---------------------------------------------------------------------- */
 
 /* O_DIRECT mostly gets what it wants: aligned offset, length and memory. */
 static void pick_io(const struct side *s, const struct op *o, off_t *off, size_t *len)
@@ -248,8 +246,7 @@ static void op_sync(struct side *s, const struct op *o)
 	say_ret(s, r);
 }
 
-/* ---- sizes and holes
- * ---------------------------------------------------------------------------------------- */
+/* ---- sizes and holes --------------------------------------------------------------------- */
 
 static void op_truncate(struct side *s, const struct op *o)
 {
@@ -387,9 +384,7 @@ static void op_ficlone(struct side *s, const struct op *o)
 	say_ret(s, ioctl(s->slot[o->s2], FICLONE_IOCTL, s->slot[o->s1]));
 }
 
-/* ---- mappings
- * --------------------------------------------------------------------------------------------------
- */
+/* ---- mappings ---------------------------------------------------------------------------- */
 
 static void op_mmap(struct side *s, const struct op *o)
 {

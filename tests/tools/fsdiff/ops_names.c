@@ -255,8 +255,7 @@ static void op_access(struct side *s, const struct op *o)
 	say_ret(s, syscall(SYS_faccessat2, AT_FDCWD, o->p1, mode, flags));
 }
 
-/* ---- listings
- * --------------------------------------------------------------------------------------- */
+/* ---- listings ---------------------------------------------------------------------------- */
 
 struct linux_dirent64 {
 	uint64_t d_ino;

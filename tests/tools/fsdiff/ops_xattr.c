@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * Part of fsdiff: extended attributes, POSIX ACLs and file capabilities (the last two are xattrs to
- * the kernel). spillfs' own names are left out: the plain side would simply store them.
+ * Part of fsdiff: extended attributes, POSIX ACLs and file capabilities (the last two are xattrs
+ * to the kernel). spillfs' own names are left out: the plain side would simply store them.
  */
 
 static const char *const xattr_names[] = {

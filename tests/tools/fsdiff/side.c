@@ -3,8 +3,8 @@
  *
  * Each side is a directory into which the process changes its root before every operation, so that
  * no symbolic link or ".." leads out and absolute paths work. Operations run under one of three
- * credentials, real and effective ids alike, and give back one text: the call, its result, and what
- * it showed. Two sides agree when the texts are equal.
+ * credentials, real and effective ids alike, and give back one text: the call, its result, and
+ * what it showed. Two sides agree when the texts are equal.
  */
 #include <fcntl.h>
 #include <grp.h>
@@ -52,8 +52,7 @@ struct op_kind {
 	void (*run)(struct side *s, const struct op *o);
 };
 
-/* ---- options that every part sees
- * ------------------------------------------------------------------ */
+/* ---- options that every part sees -------------------------------------------------------- */
 
 static struct {
 	int64_t now_ns;    /* start of the program: later times are "now" */
@@ -82,8 +81,7 @@ __attribute__((noreturn, format(printf, 1, 2))) static void die(const char *fmt,
 	exit(2);
 }
 
-/* ---- root directory and credentials
- * ------------------------------------------------------------------ */
+/* ---- root directory and credentials ------------------------------------------------------ */
 
 static void enter_side(const struct side *s)
 {
@@ -127,8 +125,7 @@ static void become_root(void)
 		die("change back to root: %s", strerror(errno));
 }
 
-/* ---- memory faults
- * ------------------------------------------------------------------------------------ */
+/* ---- memory faults ----------------------------------------------------------------------- */
 
 static sigjmp_buf fault_jump;
 static volatile sig_atomic_t fault_armed;
@@ -153,8 +150,7 @@ static bool copy_faults(void *to, const void *from, size_t n)
 	return false;
 }
 
-/* ---- words of a result
- * ----------------------------------------------------------------------------------- */
+/* ---- words of a result ------------------------------------------------------------------- */
 
 static void say_ret(struct side *s, long ret)
 {
@@ -223,8 +219,7 @@ static void side_close(struct side *s)
 		slot_set(s, i, -1);
 }
 
-/* ---- one operation on one side
- * ----------------------------------------------------------------------------- */
+/* ---- one operation on one side ----------------------------------------------------------- */
 
 static void say_around(struct side *s, const struct op *o, const struct stat *before,
 		       const bool had[2])

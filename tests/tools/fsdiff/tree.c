@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT
  * Part of fsdiff and treesum: everything a user can see of a tree, as text lines in a fixed order.
  *
- * One line for each file. Times from before `now_ns` are printed exactly; later ones only as "now",
- * since two trees are never written in the same nanosecond. The names of the marker xattrs are not
- * left out here: a mount has to hide them (treesum -x leaves them out, to look at a hot directory
- * itself).
+ * One line for each file. Times from before `now_ns` are printed exactly; later ones only as
+ * "now", since two trees are never written in the same nanosecond. The names of the marker xattrs
+ * are not left out here: a mount has to hide them (treesum -x leaves them out, to look at a hot
+ * directory itself).
  */
 #include "util.h"
 

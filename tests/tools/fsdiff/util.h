@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * Small things shared by the test programs: growing text, random numbers that depend on nothing but
- * a seed, file contents that depend on nothing but a seed. All static: each program is one object.
+ * Small things shared by the test programs: growing text, random numbers that depend on nothing
+ * but a seed, file contents that depend on nothing but a seed. All static: each program is one
+ * object.
  */
 #ifndef FSDIFF_UTIL_H
 #define FSDIFF_UTIL_H
@@ -13,8 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- text
- * ---------------------------------------------------------------------------------------- */
+/* ---- text -------------------------------------------------------------------------------- */
 
 struct text {
 	char *s; /* NUL-terminated once something was said */
@@ -77,8 +77,7 @@ __attribute__((unused)) static void say_quoted(struct text *t, const void *buf, 
 	say(t, "\"");
 }
 
-/* ---- random numbers: splitmix64 (Steele, Lea, Flood 2014)
- * -------------------------------------------- */
+/* ---- random numbers: splitmix64 (Steele, Lea, Flood 2014) -------------------------------- */
 
 struct rng {
 	uint64_t x;
@@ -105,8 +104,7 @@ __attribute__((unused)) static bool rng_one_in(struct rng *r, uint32_t n)
 	return rng_below(r, n) == 0;
 }
 
-/* ---- contents: 64-byte pieces, half of them from a small set so that they compress
- * ------------------- */
+/* ---- contents: 64-byte pieces, half of them from a small set so that they compress ------- */
 
 __attribute__((unused)) static void fill(void *buf, size_t len, uint64_t seed)
 {
