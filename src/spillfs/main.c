@@ -41,8 +41,7 @@ static int daemon_main(void *ctx, struct report *rep, struct outcome *o)
 		size_t len = strlen(o->msg);
 
 		snprintf(o->msg + len, sizeof(o->msg) - len,
-			 " (%s is under a read-only guard until a mount succeeds, or spillctl "
-			 "unguard)",
+			 " (%s stays under a read-only guard; spillctl unguard removes it)",
 			 dir ? dir : "DIR");
 	}
 	return r;

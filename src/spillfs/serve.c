@@ -174,8 +174,8 @@ static int run_mounted(struct server *v, struct report *rep, struct outcome *o)
 		unmount(v, MNT_DETACH);
 		fs_stop(v->fs);
 	} else {
-		log_info("mounted %s, store %s", v->dir, v->d.cfg->store);
 		report_ready(rep);
+		log_info("mounted %s, store %s", v->dir, v->d.cfg->store);
 		if (!wait_end(v, 0))
 			leave(v);
 	}

@@ -133,11 +133,11 @@ static int names(struct start *s, struct outcome *o)
 	r = path_absolute(s->args->store, &c->store);
 	if (r < 0)
 		return outcome_set(o, EXIT_SYSTEM, "%s: %s", s->args->store, strerror(-r));
+	if (check_dir(c->dir, o) < 0)
+		return -1;
 	if (path_within(c->store, c->dir))
 		return inside(o, c, true);
-	if (path_within(c->dir, c->store))
-		return inside(o, c, false);
-	return check_dir(c->dir, o);
+	return path_within(c->dir, c->store) ? inside(o, c, false) : 0;
 }
 
 static bool same_store(const char *a, const char *b)
