@@ -245,6 +245,15 @@ void pack_publish(struct store *s, uint32_t no, uint64_t len, uint64_t disk_byte
 	ptable_unref(table);
 }
 
+void pack_uncache(struct store *s, uint32_t no)
+{
+	cache_drop_pack(s->cache, no);
+	pthread_mutex_lock(&s->pool_lock);
+	if (s->memo.pack == no)
+		s->memo.t_ns = 0;
+	pthread_mutex_unlock(&s->pool_lock);
+}
+
 bool pack_forget(struct store *s, uint32_t no)
 {
 	struct pack *p;
@@ -269,7 +278,7 @@ bool pack_forget(struct store *s, uint32_t no)
 	pthread_mutex_unlock(&s->lock);
 	if (p)
 		pack_free(p);
-	cache_drop_pack(s->cache, no);
+	pack_uncache(s, no);
 	return found;
 }
 

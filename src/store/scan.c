@@ -117,7 +117,7 @@ static uint64_t next_magic(struct scan *s, uint64_t off)
 
 int pack_scan(int fd, uint32_t pack, uint64_t seed, uint64_t len, const struct scan_cb *cb)
 {
-	cleanup_free uint8_t *win = malloc(WINDOW);
+	cleanup_free uint8_t *win = malloc((size_t)MIN((uint64_t)WINDOW, len + 1));
 	struct scan s = {.fd = fd, .pack = pack, .seed = seed, .len = len, .cb = cb, .win = win};
 	uint64_t off = PACK_HDR_LEN;
 

@@ -188,8 +188,10 @@ static int cut_pack(struct store *s, const struct pack_len *k, store_problem_fn 
 		r = d_ftruncate(fd, (off_t)k->bytes);
 		disk = fd_disk_bytes(fd);
 	}
-	if (!r)
+	if (!r) {
 		pack_publish(s, k->pack, k->bytes, disk, NULL);
+		pack_uncache(s, k->pack);
+	}
 	return r;
 }
 

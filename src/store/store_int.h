@@ -197,6 +197,8 @@ int pack_table(struct store *s, struct pack *p, struct ptable **ret);
 /* What is known of a registered pack after a commit. table: consumed, may be NULL. */
 void pack_publish(struct store *s, uint32_t no, uint64_t len, uint64_t disk_bytes,
 		  struct ptable *table);
+/* Forget decoded frames: their numbers may come to mean something else (a pack that is cut). */
+void pack_uncache(struct store *s, uint32_t no);
 /* Out of the registry, the table and the cache. False: there was none. */
 bool pack_forget(struct store *s, uint32_t no);
 struct pack *pack_find_locked(struct store *s, uint32_t no);

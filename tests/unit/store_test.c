@@ -389,7 +389,8 @@ TEST(round_trip)
 		struct pack_len pl;
 
 		CHECK_EQ(store_pack_length(s, m->known[i].pack, &pl), 0);
-		CHECK_MEM(&pl, &m->known[i], sizeof(pl));
+		CHECK_EQ(pl.bytes, m->known[i].bytes);
+		CHECK_EQ(pl.frames, m->known[i].frames);
 		CHECK(pl.bytes < small_opts.pack_bytes + (1 << 19));
 	}
 	store_close(s);
@@ -599,7 +600,7 @@ TEST(enospc)
 /* One small pack: two batches, compressed and raw frames. */
 static struct model *small_pack(const char *name, char *store, size_t cap)
 {
-	size_t a[] = {300, 301, 50}, b[] = {200, 77, 131, 140};
+	size_t a[] = {90, 61, 20}, b[] = {40, 33, 50, 71};
 	struct model *m = new_model();
 	struct store *s;
 	char *p = new_store(name);
