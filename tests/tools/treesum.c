@@ -25,7 +25,7 @@ static int put_data(uint64_t seed, uint64_t left)
 
 int main(int argc, char **argv)
 {
-	struct tree_opts o = {.now_ns = INT64_MAX};
+	struct tree_opts o = {.now_ns = INT64_MAX, .full_bytes = 64ull << 30};
 	struct tree_links links = {0};
 	struct text t = {0};
 	int c;
