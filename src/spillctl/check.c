@@ -58,8 +58,7 @@ int check_report_finish(struct check_report *r, json_t *sums, const char *mode, 
 		       fmt_count(jnum(sums, "objects")), fmt_count(jnum(sums, "packs")),
 		       fmt_count(jnum(sums, "frames")), fmt_size(jnum(sums, "bytes")));
 		if (leaked)
-			printf("%s objects belong to no file: space, not damage\n",
-			       fmt_count(leaked));
+			printf("objects of no file (space, not damage): %s\n", fmt_count(leaked));
 		printf("%s %s found\n", problems ? fmt_count(problems) : "no",
 		       problems == 1 ? "problem" : "problems");
 	}

@@ -9,11 +9,17 @@
 #include <pwd.h>
 #include <sys/stat.h>
 
-/* Give an answer its absolute path. */
-static int add_path(json_t *o, const char *path)
+/* o (takes the reference) with its absolute path in front. */
+static json_t *with_path(json_t *o, const char *path)
 {
+	json_t *front = json_object();
+
+	json_object_del(o, "path");
 	json_object_del(o, "path_hex");
-	return ctl_name_put(o, "path", path);
+	ctl_name_put(front, "path", path);
+	json_object_update(front, o);
+	json_decref(o);
+	return front;
 }
 
 static const char *mode_text(mode_t m, char buf[11])
@@ -160,9 +166,8 @@ static int ls_one(const struct cli *c, const char *arg, json_t *all)
 			continue;
 		path = entry_path(&t, name);
 		if (path)
-			add_path(e, path);
+			json_array_append_new(all, with_path(json_incref(e), path));
 	}
-	json_array_extend(all, entries);
 	json_decref(entries);
 	return EXIT_OK;
 }
@@ -247,8 +252,7 @@ int do_info(const struct cli *c)
 		} else if (!c->json) {
 			info_print(o, t.path);
 		}
-		add_path(o, t.path ? t.path : c->argv[i]);
-		json_array_append_new(all, o);
+		json_array_append_new(all, with_path(o, t.path ? t.path : c->argv[i]));
 	}
 	if (c->json)
 		print_json(json_incref(c->argc == 1 ? json_array_get(all, 0) : all));

@@ -30,13 +30,14 @@ static void note(struct move *m, const json_t *ev)
 {
 	bool busy = !strcmp(jstr(ev, "errno"), "EBUSY");
 	cleanup_free char *rel = NULL, *path = NULL;
-	json_t *o = json_pack("{s:s}", "error", jstr(ev, "error"));
+	json_t *o = json_object();
 
 	if (!ctl_name_get(ev, "path", &rel))
 		path = path_of(m->mount, rel);
 	progress_clear(&m->progress);
 	warn("%s: %s", path ? path : "?", jstr(ev, "error"));
 	ctl_name_put(o, "path", path ? path : "?");
+	ctl_name_put(o, "error", jstr(ev, "error"));
 	json_array_append_new(busy ? m->busy : m->failed, o);
 }
 
@@ -61,12 +62,13 @@ static bool on_event(void *ctx, const json_t *ev)
 /* A PATH that failed as a whole, or stopped half-way. */
 static void path_failed(struct move *m, const char *path, int code, const char *err)
 {
-	json_t *o = json_pack("{s:i}", "code", code);
+	json_t *o = json_object();
 
 	progress_clear(&m->progress);
 	warn("%s", err);
 	ctl_name_put(o, "path", path);
 	ctl_name_put(o, "error", err);
+	json_object_set_new(o, "code", json_integer(code));
 	json_array_append_new(m->errors, o);
 	m->code = code;
 }

@@ -46,9 +46,10 @@ int fail(const struct cli *c, int code, const char *fmt, ...)
 		return code;
 	warn("%s", msg ? msg : "out of memory");
 	if (c->json) {
-		json_t *o = json_pack("{s:i}", "code", code);
+		json_t *o = json_object();
 
 		ctl_name_put(o, "error", msg ? msg : "out of memory");
+		json_object_set_new(o, "code", json_integer(code));
 		print_json(o);
 	}
 	return code;

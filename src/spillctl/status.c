@@ -52,7 +52,7 @@ static void print_files(const json_t *o)
 	printf("  spilled    %s in %s objects", fmt_size(logical), fmt_count(jnum(o, "objects")));
 	if (logical && stored)
 		printf(", stored at %u%% of its size", percent(stored, logical));
-	printf("\n  since then %s spilled, %s recalled\n",
+	printf("\n  this mount %s spilled, %s recalled\n",
 	       fmt_size(jnum2(o, "bytes", "spilled_since_mount")),
 	       fmt_size(jnum2(o, "bytes", "recalled_since_mount")));
 }

@@ -56,9 +56,8 @@ VERB(status)
 	if (err)
 		return verb_errno(ret_err, ret_code, err);
 	options = config_format(cfg);
-	o = json_pack("{s:b, s:b, s:o, s:{s:i, s:i, s:i}, s:s, s:s, s:i, s:o}", "auto_spill",
-		      (int)st.auto_spill, "frozen", (int)st.frozen, "parked",
-		      st.parked[0] ? json_string(st.parked) : json_null(), "watermarks", "high",
+	o = json_pack("{s:b, s:b, s:n, s:{s:i, s:i, s:i}, s:s, s:s, s:i, s:o}", "auto_spill",
+		      (int)st.auto_spill, "frozen", (int)st.frozen, "parked", "watermarks", "high",
 		      (int)cfg->high, "low", (int)cfg->low, "critical", (int)cfg->critical,
 		      "options", options ? options : "", "version", SPILLFS_VERSION, "pid",
 		      (int)getpid(), "uptime_sec",
@@ -72,7 +71,8 @@ VERB(status)
 		goto no_memory;
 	json_decref(part);
 	part = NULL;
-	if (ctl_name_put(o, "mount", cfg->dir) || ctl_name_put(o, "store", cfg->store))
+	if (ctl_name_put(o, "mount", cfg->dir) || ctl_name_put(o, "store", cfg->store) ||
+	    (st.parked[0] && ctl_name_put(o, "parked", st.parked)))
 		goto no_memory;
 	return o;
 
