@@ -4,13 +4,16 @@
  * small metadata files the text names. Everything it does not know is not a layer.
  *
  * Layouts (sources: the engines' own documentation and trees as found on disk), at the hot root or up to
- * four directories below it (so that a mount over /var, or over the k3s data directory, works):
+ * four directories below it (five when the last is called "containerd": a mount over /var reaches
+ * lib/rancher/k3s/agent/containerd):
  *   docker overlay2        overlay2/<id>/diff           the layer's files; <id>/work, merged, link, lower: not
- *                          (an <id> named in a container's mount, "<id>-init", or with a container's
- *                          layerdb/mounts entry is a writable container layer: kind WRITABLE)
+ *                          (an <id> which is "<id>-init" or stands in a mount-id of
+ *                          image/overlay2/layerdb/mounts is a container's: kind WRITABLE)
  *   containerd snapshotter io.containerd.snapshotter.v1.overlayfs/snapshots/<n>/fs
  *   containerd blobs       io.containerd.content.v1.content/blobs/<alg>/<digest>; not its ingest/
- *   containers-storage     overlay/<id>/diff (with overlay-layers/layers.json beside it)
+ *   containers-storage     overlay/<id>/diff (the "layer" of an entry in overlay-containers/containers.json
+ *                          is WRITABLE)
+ * With every engine the upper directory of an overlay mounted now is WRITABLE, too (mount table).
  */
 #ifndef SPILL_LAYERS_H
 #define SPILL_LAYERS_H
@@ -53,9 +56,10 @@ int layers_measure(int rootfd, const struct layer *l, struct layer_size *ret);
 /* ---- while names are looked up: the class of a directory entry from its parent's class -----------------
  * A tiny state machine over path components, so that the layer of an inode is known without its path.
  * Class 0 is the root's and unknown directories' start class. Pure; no I/O.
- *   cls = layers_class(parent_cls, depth_below_root, name)
+ *   cls = layers_class(parent_cls, name)
  * LAYERS_CLASS_ENTRY(cls) is true for a directory or blob that *is* a layer: the caller makes a new layer
- * identity there, and everything below inherits it (LAYERS_CLASS_INSIDE). */
+ * identity there, and everything below inherits it (LAYERS_CLASS_INSIDE). Classes 0 to 5 also count the depth
+ * below the root, so that this and layers_scan always agree. */
 typedef uint8_t layer_class;
 layer_class layers_class(layer_class parent, const char *name);
 bool layers_class_entry(layer_class c);

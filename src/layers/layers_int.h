@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: MIT
+ * Private to src/layers: the classes of directory entries, and what the engines' scanners share.
+ */
+#ifndef SPILL_LAYERS_INT_H
+#define SPILL_LAYERS_INT_H
+
+#include <sys/stat.h>
+
+#include "spill/layers.h"
+
+/* Anchors (an engine's own directory, by name) are looked for in directories at most this far below
+ * the root; one more for "containerd", since k3s below /var keeps its own in
+ * lib/rancher/k3s/agent/containerd. */
+#define ANCHOR_DEPTH 4
+#define DEEP_NAME    "containerd"
+
+/* layer_class. What stands in brackets is the name that leads there. */
+enum {
+	CLS_ROOT = 0,                   /* depth 0 ... */
+	CLS_DEEPEST = ANCHOR_DEPTH + 1, /* ... to here: directories of no engine we know (yet) */
+	CLS_OUTSIDE,                    /* not a layer, nor can one be below */
+	CLS_OVERLAY2,                   /* [overlay2] docker */
+	CLS_OVERLAY2_ID,                /* [<id>] */
+	CLS_OVERLAY,                    /* [overlay] containers-storage */
+	CLS_OVERLAY_ID,                 /* [<id>] */
+	CLS_SNAPSHOTTER,                /* [io.containerd.snapshotter.v1.overlayfs] */
+	CLS_SNAPSHOTS,                  /* [snapshots] */
+	CLS_SNAPSHOT_ID,                /* [<n>] */
+	CLS_CONTENT,                    /* [io.containerd.content.v1.content] */
+	CLS_BLOBS,                      /* [blobs] */
+	CLS_BLOBS_ALG,                  /* [<algorithm>] */
+	CLS_INGEST,                     /* [ingest] and all below */
+	CLS_ENTRY,                      /* a layer: [diff], [fs] or [<digest>] */
+	CLS_INSIDE,                     /* all below it */
+};
+
+#define DOCKER_ANCHOR      "overlay2"
+#define PODMAN_ANCHOR      "overlay"
+#define SNAPSHOTTER_ANCHOR "io.containerd.snapshotter.v1.overlayfs"
+#define CONTENT_ANCHOR     "io.containerd.content.v1.content"
+
+/* A set of strings: filled, then sorted, then asked. */
+struct names {
+	char **v;
+	size_t n, cap;
+};
+int names_add(struct names *s, const char *str, size_t len);
+void names_sort(struct names *s);
+bool names_have(const struct names *s, const char *str);
+void names_done(struct names *s);
+
+struct scan {
+	dev_t dev; /* of the root; mounts are not entered */
+	struct layer_set set;
+	size_t cap;
+	struct names uppers; /* overlay upper directories mounted now: containers at work */
+};
+
+/* Each looks for its own layout in the directory dirfd, which is path ("" for the root) below the
+ * root. */
+int docker_scan(struct scan *s, int dirfd, const char *path);
+int podman_scan(struct scan *s, int dirfd, const char *path);
+int containerd_scan(struct scan *s, int dirfd, const char *path);
+
+/* ---- scan.c, for them -------------------------------------------------------------------------
+ */
+/* A subdirectory on the same file system, or -errno; symlinks are not followed. */
+int scan_opendir(const struct scan *s, int dirfd, const char *name);
+/* Not there, not readable or not what it was: not a layer, but no failure of the scan. */
+bool scan_passes_over(int err);
+/* Call fn for each entry of the directory name below dirfd ("." for itself; a symlink is not followed) but
+ * . and .. , with a descriptor of it. Stops at the first error. */
+typedef int (*scan_entry_fn)(void *ctx, int dirfd, const char *name, unsigned char d_type);
+int scan_each(int dirfd, const char *name, scan_entry_fn fn, void *ctx);
+/* Add the layer name below dirfd when it is there (a directory, or a file for a blob). key is the
+ * path of it below the root; written says that a container is known to write to it. */
+int scan_add(struct scan *s, int dirfd, const char *name, const char *key, const char *label,
+	     enum layer_engine engine, bool blob, bool written);
+/* "a/b", or "b" when a is "". NULL: no memory. */
+char *scan_join(const char *a, const char *b);
+
+/* ---- mounts.c -----------------------------------------------------------------------------------
+ */
+int uppers_load(struct names *ret);
+/* Is the directory with this key the upper directory of a mounted overlay? By the end of its path,
+ * as the root's own path is not known here: a layer of the same name in another root may be taken
+ * for it. */
+bool uppers_have(const struct names *uppers, const char *key);
+
+#endif
