@@ -26,7 +26,9 @@ int index_check(struct index *ix, void (*cb)(void *ctx, const char *what), void 
 
 /* ---- transactions --------------------------------------------------------------------------------
  * begin takes the writer mutex; commit is durable when it returns. Calls marked [W] need an open
- * transaction of the calling thread; the others read committed state. */
+ * transaction of the calling thread; the others read committed state. A commit that fails has rolled back
+ * (index_rollback is then a no-op). After -ENOENT, -EEXIST, -EINVAL or -EBUSY from a [W] call the transaction
+ * stands and may go on; a failed write sticks to it and comes back from commit. */
 int index_begin(struct index *ix);
 int index_commit(struct index *ix);
 void index_rollback(struct index *ix);
@@ -45,11 +47,11 @@ int index_object_find(struct index *ix, const uint8_t sha[32], uint64_t size, ui
 		      struct obj_id *ret);
 /* Is there any object of this size (>= FRAME_SIZE)? Tells whether hashing a large file first may pay. */
 bool index_object_size_known(struct index *ix, uint64_t size);
-/* Insert with o->refs; o->id must be fresh. [W] */
+/* Insert with o->refs; o->id must be fresh (-EEXIST). -EINVAL: segs or ranges break their rules. [W] */
 int index_object_put(struct index *ix, const struct object *o);
-/* refs += delta, returns the new count (>= 0) or -errno. [W] */
+/* refs += delta, returns the new count (>= 0) or -errno (-EUCLEAN: it would fall below 0). [W] */
 int64_t index_object_ref(struct index *ix, struct obj_id id, int delta);
-/* Delete an object with refs 0, and take its bytes off its packs' live counts. [W] */
+/* Delete an object with refs 0 (-EBUSY otherwise), and take its bytes off its packs' live counts. [W] */
 int index_object_delete(struct index *ix, struct obj_id id);
 /* The next free object id; ids handed out are never handed out again once committed. [W] */
 int index_object_newid(struct index *ix, struct obj_id *ret);
@@ -65,13 +67,16 @@ struct file_row {
 	int64_t snap_ns; /* wall clock when the snapshot was taken */
 };
 int index_file_get(struct index *ix, struct hot_id id, struct file_row *ret);
-int index_file_put(struct index *ix, const struct file_row *r); /* insert or replace; refs are the caller's [W] */
-int index_file_state(struct index *ix, struct hot_id id, enum residency state); /* [W] */
+/* Insert or replace; refs are the caller's. -ENOENT: its object has no row. -EINVAL: RESIDENT. [W] */
+int index_file_put(struct index *ix, const struct file_row *r);
+/* The snapshot's times survive SPILLING and are gone once SPILLED. [W] */
+int index_file_state(struct index *ix, struct hot_id id, enum residency state);
 int index_file_del(struct index *ix, struct hot_id id);				/* [W] */
 /* Rows in one state (or all: state < 0), in order of (ino, gen), in pages: starts after `after`
  * ({0,0}: from the beginning), fills at most max rows, returns how many. */
 ssize_t index_file_list(struct index *ix, int state, struct hot_id after, struct file_row *rows, size_t max);
-/* Files that refer to an object, at most max (check, info). */
+/* Files that refer to an object, at most max (check, info). Scans the table: an index for it would cost as
+ * much as the rows themselves. */
 ssize_t index_file_by_obj(struct index *ix, struct obj_id obj, struct file_row *rows, size_t max);
 
 /* ---- tombstones: stubs whose last link is gone, waiting for it to be durable (invariant 7) ----------- */
@@ -89,7 +94,7 @@ struct pack_row {
 	uint64_t live_bytes; /* uncompressed bytes that objects still refer to */
 };
 int index_pack_set(struct index *ix, const struct pack_len *len); /* upsert length; live bytes kept [W] */
-int index_pack_del(struct index *ix, uint32_t pack);		  /* [W] */
+int index_pack_del(struct index *ix, uint32_t pack);		  /* -EBUSY: it has live bytes [W] */
 int index_pack_list(struct index *ix, struct pack_row **ret, size_t *ret_n); /* ascending; caller frees */
 
 /* ---- totals: kept in memory, exact after open ----------------------------------------------------- */

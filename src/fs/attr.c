@@ -22,6 +22,7 @@ static void reply_attr(fuse_req_t req, struct node *n)
 
 void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
+	struct fs *f = fs_of(req); /* the request is gone once it is answered */
 	struct node *n;
 	int r = node_get(req, ino, &n);
 
@@ -31,7 +32,7 @@ void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 		return;
 	}
 	reply_attr(req, n);
-	tier_put(fs_of(req)->t, n);
+	tier_put(f->t, n);
 }
 
 static int set_owner_mode(struct fs *f, struct node *n, const struct stat *st, int set)

@@ -140,12 +140,12 @@ int tier_utimens(struct tier *t, struct node *n, const struct timespec ts[2])
 	if (node_has(n, NODE_REG)) {
 		node_lock(t, n);
 		node_settle(t, n);
-		if (utimensat(AT_FDCWD, hot_fd_path(f.fd, p), ts, 0))
+		if (utimensat(AT_FDCWD, hot_fd_path(f.fd, p), ts, 0)) /* user effect */
 			r = -errno;
 		node_unlock(t, n);
 		if (!r)
 			tier_meta_changed(t, n);
-	} else if (utimensat(AT_FDCWD, hot_fd_path(f.fd, p), ts, 0)) {
+	} else if (utimensat(AT_FDCWD, hot_fd_path(f.fd, p), ts, 0)) /* user effect */ {
 		r = -errno;
 	}
 	tier_fd_put(t, &f);

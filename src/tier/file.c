@@ -345,7 +345,7 @@ int tier_truncate(struct tier *t, struct node *n, uint64_t size)
 
 	if (fd < 0)
 		r = fd;
-	else if (ftruncate(fd, (off_t)size))
+	else if (ftruncate(fd, (off_t)size)) /* user effect */
 		r = -errno;
 	node_lock(t, n);
 	n->opens--;
