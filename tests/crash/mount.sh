@@ -33,5 +33,4 @@ c_verify()
 {
 	t_same "$T_TMP/want" "$1/tree" "the tree" -T ${3:+"$3"} && [[ ! -e $1/gone ]]
 }
-CRASH_NO_STEPS=1 CRASH_FROM=1
-crash_main
+CRASH_NO_STEPS=1 CRASH_FROM=1 crash_main

@@ -36,5 +36,4 @@ c_verify()
 		c_old_or_new "$2" "$t/stub3" "$old/stub3" -
 }
 # Freeing happens in its own time: a rename need not wait for a durable step of ours.
-CRASH_NO_STEPS=1 CRASH_FROM=1
-crash_main
+CRASH_NO_STEPS=1 CRASH_FROM=1 crash_main

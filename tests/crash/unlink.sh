@@ -38,5 +38,4 @@ c_verify()
 		c_old_or_new "$2" "$1/t/$i" "$T_TMP/old/$i" - || return 1
 	done
 }
-CRASH_NO_STEPS=1
-crash_main
+CRASH_NO_STEPS=1 crash_main

@@ -20,7 +20,7 @@ diff_main()
 
 	timeout -k 5 $((each + 200)) "$tool" --seed "$seed" --seeds 100000 --time "$each" \
 		"$T_TMP/$fs/a" "$T_TMP/$fs/b" || fail "fsdiff on $fs, nothing spilled (exit $?)"
-	ok "$fs: no difference, nothing spilled"
+	ok "no difference, nothing spilled"
 	if t_plain; then
 		t_umount "$T_TMP/$fs/b"
 		return
@@ -32,9 +32,9 @@ diff_main()
 			"$T_TMP/$fs/a" "$T_TMP/$fs/b" ||
 			fail "fsdiff on $fs with a spill or recall each $half operations (exit $?)"
 	done
-	ok "$fs: no difference while files are spilled and recalled"
+	ok "no difference while files are spilled and recalled"
 	t_check "errors counted by the daemon" "$(t_status "$T_TMP/$fs/b" .errors)" 0
 	t_ctl check -m "$T_TMP/$fs/b" >"$T_TMP/check.log" 2>&1 || fail "spillctl check: exit $?"
 	t_umount "$T_TMP/$fs/b"
-	ok "$fs: check finds nothing"
+	ok "check finds nothing"
 }

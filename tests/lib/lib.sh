@@ -305,8 +305,8 @@ t_kill9()
 # Take the guard (and anything dead) away so that a mount point can be used bare.
 t_expose()
 {
-	local n
-	for n in 1 2 3 4; do
+	local _
+	for _ in 1 2 3 4; do
 		grep -q " $1 " /proc/self/mountinfo || break
 		[[ $(findmnt -no FSTYPE "$1" | tail -n 1) == "${2:-none}" ]] && break
 		umount "$1" 2>/dev/null || umount -l "$1"

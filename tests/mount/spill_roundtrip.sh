@@ -25,7 +25,7 @@ holes_of()
 
 round_trip()
 {
-	local fs=$1 base=$T_TMP/$fs dir tree hot before spilled f
+	local fs=$1 base=$T_TMP/$1 dir tree hot before spilled f
 	t_fs "$fs" 2G "$base"
 	dir=$base/dir tree=$base/dir/tree
 	mkdir "$dir"
