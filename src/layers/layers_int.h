@@ -68,8 +68,8 @@ int containerd_scan(struct scan *s, int dirfd, const char *path);
 int scan_opendir(const struct scan *s, int dirfd, const char *name);
 /* Not there, not readable or not what it was: not a layer, but no failure of the scan. */
 bool scan_passes_over(int err);
-/* Call fn for each entry of the directory name below dirfd ("." for itself; a symlink is not followed) but
- * . and .. , with a descriptor of it. Stops at the first error. */
+/* Call fn for each entry of the directory name below dirfd ("." for itself; a symlink is not
+ * followed) but . and .. , with a descriptor of it. Stops at the first error. */
 typedef int (*scan_entry_fn)(void *ctx, int dirfd, const char *name, unsigned char d_type);
 int scan_each(int dirfd, const char *name, scan_entry_fn fn, void *ctx);
 /* Add the layer name below dirfd when it is there (a directory, or a file for a blob). key is the

@@ -33,16 +33,13 @@ static int add_line(struct names *ret, char *line)
 	return names_add(ret, p, unescape(p, strcspn(p, ",\n")));
 }
 
-int uppers_load(struct names *ret)
+static int add_table(struct names *ret, const char *path)
 {
-	/* Engines mount in the first mount namespace; ours may be a private copy of it. */
-	FILE *f = fopen("/proc/1/mountinfo", "re");
+	FILE *f = fopen(path, "re");
 	char *line = NULL;
 	size_t cap = 0;
 	int r = 0;
 
-	if (!f)
-		f = fopen("/proc/self/mountinfo", "re");
 	if (!f)
 		return 0; /* nothing to learn here; files in use are still left alone */
 	while (r == 0 && getline(&line, &cap, f) > 0)
@@ -50,6 +47,14 @@ int uppers_load(struct names *ret)
 	free(line);
 	fclose(f);
 	return r;
+}
+
+int uppers_load(struct names *ret)
+{
+	/* Engines usually mount in the first mount namespace; ours may be a private copy of it. */
+	int r = add_table(ret, "/proc/self/mountinfo");
+
+	return r < 0 ? r : add_table(ret, "/proc/1/mountinfo");
 }
 
 bool uppers_have(const struct names *uppers, const char *key)
