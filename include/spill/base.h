@@ -21,11 +21,11 @@
 #include <time.h>
 #include <unistd.h>
 
-#define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
-#define MIN(a, b)     ((a) < (b) ? (a) : (b))
-#define MAX(a, b)     ((a) > (b) ? (a) : (b))
-#define likely(x)     __builtin_expect(!!(x), 1)
-#define unlikely(x)   __builtin_expect(!!(x), 0)
+#define ARRAY_SIZE(a)     (sizeof(a) / sizeof((a)[0]))
+#define MIN(a, b)         ((a) < (b) ? (a) : (b))
+#define MAX(a, b)         ((a) > (b) ? (a) : (b))
+#define likely(x)         __builtin_expect(!!(x), 1)
+#define unlikely(x)       __builtin_expect(!!(x), 0)
 #define printf_like(f, a) __attribute__((format(printf, f, a)))
 
 /* ---- cleanup ------------------------------------------------------------------------------- */
@@ -99,7 +99,8 @@ static inline uint64_t get_le64(const uint8_t *p)
 	return get_le32(p) | (uint64_t)get_le32(p + 4) << 32;
 }
 
-/* ---- clock ------------------------------------------------------------------------------------ */
+/* ---- clock ------------------------------------------------------------------------------------
+ */
 /* Monotonic and wall clock, nanoseconds. */
 uint64_t clock_mono_ns(void);
 int64_t clock_wall_ns(void);
@@ -107,7 +108,8 @@ int64_t clock_wall_ns(void);
 bool ts_to_ns(const struct timespec *ts, int64_t *ret_ns);
 struct timespec ns_to_ts(int64_t ns);
 
-/* ---- hashes ------------------------------------------------------------------------------------ */
+/* ---- hashes ------------------------------------------------------------------------------------
+ */
 #define SHA256_LEN 32
 struct sha256; /* incremental SHA-256 (libcrypto); not thread-safe */
 int sha256_new(struct sha256 **ret);
@@ -127,7 +129,8 @@ int write_full(int fd, const void *buf, size_t len);
 /* Whole small file as a NUL-terminated string, at most max bytes (else -EFBIG). */
 int read_file(int dirfd, const char *path, size_t max, char **ret, size_t *ret_len);
 
-/* ---- a fixed pool of threads working on a bounded FIFO ------------------------------------------ */
+/* ---- a fixed pool of threads working on a bounded FIFO ------------------------------------------
+ */
 struct workq;
 typedef void (*workq_fn)(void *ctx, void *item);
 /* nthreads workers call fn(ctx, item). name <= 15 characters shows in top(1). */

@@ -11,24 +11,27 @@ struct config {
 	char *dir;   /* absolute, symlinks resolved in all but the last component, which is none */
 	/* watermarks, percent of the hot tier in use */
 	unsigned high, low, critical;
-	bool auto_spill;	/* auto=on|off, on */
-	bool spill_all;		/* spill=layers|all, layers */
-	unsigned min_age_sec;	/* min-age=30s|5m|1h|2d, 60 s: younger files are not spilled automatically */
-	uint64_t min_size_bytes; /* min-size=, 1 */
+	bool auto_spill;           /* auto=on|off, on */
+	bool spill_all;            /* spill=layers|all, layers */
+	unsigned min_age_sec;      /* min-age=30s|5m|1h|2d, 60 s: younger files are not spilled
+				      automatically */
+	uint64_t min_size_bytes;   /* min-size=, 1 */
 	uint64_t store_size_bytes; /* store-size=, 0: all there is */
 	uint64_t pack_size_bytes;  /* pack-size=, 128M; 1M..1G */
-	int level;		   /* level=1..19, 3 */
-	unsigned threads;	   /* threads=, compression threads; 0: CPUs */
-	unsigned interval_sec;	   /* interval=, longest pause between two looks at the watermarks, 5 */
-	bool allow_dev, allow_suid, allow_exec, read_only, noatime; /* the generic mount options; rw,dev,suid,exec */
+	int level;                 /* level=1..19, 3 */
+	unsigned threads;          /* threads=, compression threads; 0: CPUs */
+	unsigned interval_sec; /* interval=, longest pause between two looks at the watermarks, 5 */
+	bool allow_dev, allow_suid, allow_exec, read_only,
+		noatime; /* the generic mount options; rw,dev,suid,exec */
 	bool debug;
 };
 
 void config_init(struct config *c); /* defaults */
 void config_done(struct config *c);
-/* Parse one comma separated -o list into c; may be called again. Generic mount(8) options that mean nothing
- * here (defaults, auto, noauto, _netdev, nofail, user=, x-*, comment=, loop is refused) are accepted and
- * ignored. *ret_msg (caller frees): one line that names the option and says what is allowed. -EINVAL. */
+/* Parse one comma separated -o list into c; may be called again. Generic mount(8) options that mean
+ * nothing here (defaults, auto, noauto, _netdev, nofail, user=, x-*, comment=, loop is refused) are
+ * accepted and ignored. *ret_msg (caller frees): one line that names the option and says what is
+ * allowed. -EINVAL. */
 int config_parse_opts(struct config *c, const char *opts, char **ret_msg);
 /* Contradictions between options (low >= high, ...). -EINVAL with a message. */
 int config_validate(const struct config *c, char **ret_msg);

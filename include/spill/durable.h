@@ -4,11 +4,11 @@
  *
  * Why: faults and crash points are injected here and nowhere else. With SPILLFS_FAULT in the
  * environment ("N:kill", "N:eio", "N:enospc"), the Nth call after durable_arm() kills the process
- * with SIGKILL *before* the effect, or fails with that errno. A sweep over N = 1, 2, ... visits every
- * durable step. Without it each call costs one predicted branch.
+ * with SIGKILL *before* the effect, or fails with that errno. A sweep over N = 1, 2, ... visits
+ * every durable step. Without it each call costs one predicted branch.
  *
- * User operations passed through by src/fs (a write(2) of an application) do not come this way: they
- * are the user's effects, not ours.
+ * User operations passed through by src/fs (a write(2) of an application) do not come this way:
+ * they are the user's effects, not ours.
  *
  * Every call: 0 (or a count) or -errno; EINTR is retried; thread-safe; may block on disk.
  */

@@ -15,8 +15,10 @@ struct fs_opts {
 };
 
 /* Make a session on an open, mounted /dev/fuse descriptor (taken also on failure). */
-int fs_new(struct fs **ret, struct tier *t, int dev_fd, const char *mountpoint, const struct fs_opts *o);
-/* Serve until unmounted or fs_stop; starts its own threads, returns when all are gone. 0 or -errno. */
+int fs_new(struct fs **ret, struct tier *t, int dev_fd, const char *mountpoint,
+	   const struct fs_opts *o);
+/* Serve until unmounted or fs_stop; starts its own threads, returns when all are gone. 0 or -errno.
+ */
 int fs_run(struct fs *f);
 /* From another thread: wait until the kernel's INIT has been answered. -ETIMEDOUT after 10 s. */
 int fs_wait_ready(struct fs *f);

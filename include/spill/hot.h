@@ -2,8 +2,8 @@
  * Contract of src/hot: the hot tier, i.e. the directory below the mount, reached only through one
  * directory fd taken before mounting; its inodes by file handle; the stub marker; punch and refill.
  *
- * Knows nothing of FUSE, packs or SQLite. Locks: none of its own except the fd cache's; callers hold
- * the node lock (tier.h) where the text says so.
+ * Knows nothing of FUSE, packs or SQLite. Locks: none of its own except the fd cache's; callers
+ * hold the node lock (tier.h) where the text says so.
  */
 #ifndef SPILL_HOT_H
 #define SPILL_HOT_H
@@ -13,7 +13,7 @@
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 
-#define MARKER_XATTR "trusted.spill"	  /* on each stub */
+#define MARKER_XATTR "trusted.spill"      /* on each stub */
 #define ROOT_XATTR   "trusted.spill.root" /* on the hot root: which store, which epoch */
 /* True for names that the mount hides and refuses in all four xattr operations. */
 bool hot_xattr_reserved(const char *name);
@@ -41,10 +41,11 @@ int hot_root_fd(const struct hot *h); /* borrowed */
 enum hot_type hot_fs_type(const struct hot *h);
 dev_t hot_dev(const struct hot *h);
 
-/* Identity of name in dirfd ("" for dirfd itself, O_PATH is enough), with its attributes, atomically:
- * the handle and the stat are of the same inode. *ret_nodeid: generation << 32 | ino where that names
- * the inode for ever (ext4; xfs and btrfs while the inode number fits 32 bits, same device), else 0
- * (the caller keeps fh). -ENOENT, -EOPNOTSUPP, ...; -EXDEV: in something mounted below the root. */
+/* Identity of name in dirfd ("" for dirfd itself, O_PATH is enough), with its attributes,
+ * atomically: the handle and the stat are of the same inode. *ret_nodeid: generation << 32 | ino
+ * where that names the inode for ever (ext4; xfs and btrfs while the inode number fits 32 bits,
+ * same device), else 0 (the caller keeps fh). -ENOENT, -EOPNOTSUPP, ...; -EXDEV: in something
+ * mounted below the root. */
 int hot_identify(const struct hot *h, int dirfd, const char *name, struct stat *ret_st,
 		 struct hot_fh *ret_fh, uint64_t *ret_nodeid);
 /* The handle that nodeid (not 0, not 1) stands for. False when it cannot be recomputed. */
@@ -72,23 +73,26 @@ int hot_statfs(const struct hot *h, struct statvfs *ret);
 struct marker {
 	enum residency state; /* RES_SPILLING, RES_SPILLED, RES_RECALLING */
 	struct obj_id obj;
-	uint8_t hash16[16];    /* first half of object.sha */
-	uint64_t size;	       /* bytes */
-	int64_t mtime_ns;      /* as the user left it */
-	int64_t ctime_ns;      /* as the user saw it when the file was spilled; only when ctime_valid */
-	bool ctime_valid;      /* cleared when metadata is changed later: then the inode's own ctime counts */
-	uint32_t blocks;       /* st_blocks before the punch, 512-byte units, saturating */
+	uint8_t hash16[16]; /* first half of object.sha */
+	uint64_t size;      /* bytes */
+	int64_t mtime_ns;   /* as the user left it */
+	int64_t ctime_ns; /* as the user saw it when the file was spilled; only when ctime_valid */
+	bool ctime_valid; /* cleared when metadata is changed later: then the inode's own ctime
+			     counts */
+	uint32_t blocks;  /* st_blocks before the punch, 512-byte units, saturating */
 };
 /* Pure codec. decode: -EUCLEAN malformed or wrong checksum, -EPROTONOSUPPORT newer version. */
 void marker_encode(const struct marker *m, uint8_t out[MARKER_LEN]);
 int marker_decode(const void *buf, size_t len, struct marker *ret);
-/* Read the marker of an fd (O_PATH is enough). -ENODATA: none. Otherwise as marker_decode, or -errno. */
+/* Read the marker of an fd (O_PATH is enough). -ENODATA: none. Otherwise as marker_decode, or
+ * -errno. */
 int hot_marker_get(int fd, struct marker *ret);
 /* Set or drop it through the durable waist. Not durable until fsync. Changes ctime. */
 int hot_marker_set(int fd, const struct marker *m);
 int hot_marker_drop(int fd);
 
-/* ---- root record: binds a hot tier to a store --------------------------------------------------- */
+/* ---- root record: binds a hot tier to a store ---------------------------------------------------
+ */
 struct hot_root {
 	uint8_t store_uuid[16];
 	uint8_t hot_uuid[16]; /* random, made when the directory was adopted */
@@ -99,16 +103,18 @@ int hot_root_get(const struct hot *h, struct hot_root *ret);
 /* Sets and makes it durable (fsync of the root directory). */
 int hot_root_set(const struct hot *h, const struct hot_root *r);
 
-/* ---- data ranges ---------------------------------------------------------------------------------
- * The data ranges of a file by SEEK_DATA/SEEK_HOLE, caller frees. *ret_n == 0 with *ret == NULL and
- * *ret_dense == true: no holes at all (or an empty file). Block-aligned by nature; the last range is
- * cut at the size. fd's file offset is changed. -E2BIG: more than HOT_RANGES_MAX, not worth spilling. */
+/* ---- data ranges
+ * --------------------------------------------------------------------------------- The data ranges
+ * of a file by SEEK_DATA/SEEK_HOLE, caller frees. *ret_n == 0 with *ret == NULL and *ret_dense ==
+ * true: no holes at all (or an empty file). Block-aligned by nature; the last range is cut at the
+ * size. fd's file offset is changed. -E2BIG: more than HOT_RANGES_MAX, not worth spilling. */
 #define HOT_RANGES_MAX (1u << 20)
 int hot_ranges(int fd, uint64_t size, struct range **ret, uint32_t *ret_n, bool *ret_dense);
-/* Punch all data, also blocks reserved beyond the end; keep the size. fd is open for writing. Caller
- * restores times. Durable waist. -EPERM: the file has file capabilities (security.capability), which
- * the kernel drops at *every* change of content: punch, pwrite, ftruncate, even a reservation. Such a
- * file must not be spilled, and a stub must be recalled before it is given any. */
+/* Punch all data, also blocks reserved beyond the end; keep the size. fd is open for writing.
+ * Caller restores times. Durable waist. -EPERM: the file has file capabilities
+ * (security.capability), which the kernel drops at *every* change of content: punch, pwrite,
+ * ftruncate, even a reservation. Such a file must not be spilled, and a stub must be recalled
+ * before it is given any. */
 int hot_punch_all(int fd, uint64_t size);
 
 #endif

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT
- * Contract of src/mnt: mount table, the guard, and the run directory. Linux mount plumbing only; knows
- * neither FUSE's protocol nor the store.
+ * Contract of src/mnt: mount table, the guard, and the run directory. Linux mount plumbing only;
+ * knows neither FUSE's protocol nor the store.
  *
- *   /run/spillfs/<escaped DIR>/hot    root-only private bind of the hot directory, made before the guard
- *   /run/spillfs/<escaped DIR>/sock   control socket       .../pid     the daemon's pid
+ *   /run/spillfs/<escaped DIR>/hot    root-only private bind of the hot directory, made before the
+ * guard /run/spillfs/<escaped DIR>/sock   control socket       .../pid     the daemon's pid
  *   /run/spillfs/<escaped DIR>/guard.img  64 KiB ext2 image (on the tmpfs /run)
- *   /run/spillfs/<escaped DIR>/store  STORE of the live mount    .../dir     DIR itself (for shell scripts)
+ *   /run/spillfs/<escaped DIR>/store  STORE of the live mount    .../dir     DIR itself (for shell
+ * scripts)
  */
 #ifndef SPILL_MNT_H
 #define SPILL_MNT_H
@@ -36,8 +37,8 @@ const struct mnt_entry *mnt_below(const struct mnt_table *t, const char *path);
 char *mnt_escape(const char *dir);
 /* "/run/spillfs/<escaped>" ($SPILLFS_RUN_DIR replaces /run/spillfs, for tests). Caller frees. */
 char *mnt_run_dir(const char *dir);
-/* Write (text plus a newline, atomically) or with NULL remove a small file in DIR's run directory, which
- * exists (mnt_guard_up made it). */
+/* Write (text plus a newline, atomically) or with NULL remove a small file in DIR's run directory,
+ * which exists (mnt_guard_up made it). */
 int mnt_run_put(const char *dir, const char *name, const char *text);
 
 enum mnt_state {
@@ -46,30 +47,32 @@ enum mnt_state {
 	MNT_LIVE,    /* a spillfs mount that answers on top */
 	MNT_DEAD,    /* a spillfs mount whose daemon is gone (ENOTCONN) */
 };
-/* What lies on top of dir (absolute, resolved). *ret_store (may be NULL; caller frees): the store a live
- * mount uses, NULL if unknown. -ETIMEDOUT: a spillfs which does not answer within 2 s; treat it as somebody
- * else's. Never hangs; forks. */
+/* What lies on top of dir (absolute, resolved). *ret_store (may be NULL; caller frees): the store a
+ * live mount uses, NULL if unknown. -ETIMEDOUT: a spillfs which does not answer within 2 s; treat
+ * it as somebody else's. Never hangs; forks. */
 int mnt_probe(const char *dir, enum mnt_state *ret, char **ret_store);
 
-/* Put the guard over dir unless it is there: makes the run directory (0700) and hot bind first (a non-recursive
- * open_tree clone, made private), then the read-only guard. Returns an O_RDONLY|O_DIRECTORY fd of the hot
- * directory, or -errno: -EBUSY a submount exists below dir, -EALREADY a live spillfs is there, -ETIMEDOUT a
- * stuck one, -ENOENT, -ENOTDIR, -ELOOP, -EPERM. *ret_msg (caller frees): on failure one line, or NULL.
- * A dead spillfs mount on top is cleared first (with everything mounted on it).
- * Idempotent: with the guard there it only opens the hot directory again. */
+/* Put the guard over dir unless it is there: makes the run directory (0700) and hot bind first (a
+ * non-recursive open_tree clone, made private), then the read-only guard. Returns an
+ * O_RDONLY|O_DIRECTORY fd of the hot directory, or -errno: -EBUSY a submount exists below dir,
+ * -EALREADY a live spillfs is there, -ETIMEDOUT a stuck one, -ENOENT, -ENOTDIR, -ELOOP, -EPERM.
+ * *ret_msg (caller frees): on failure one line, or NULL. A dead spillfs mount on top is cleared
+ * first (with everything mounted on it). Idempotent: with the guard there it only opens the hot
+ * directory again. */
 int mnt_guard_up(const char *dir, char **ret_msg);
 /* Take the guard and the hot bind away. The caller has made sure that no stub would show.
  * -EBUSY: a spillfs lies on top. */
 int mnt_guard_down(const char *dir);
-/* Open the hot directory behind a guard or a live mount, by its bind; -ENOENT when there is none. */
+/* Open the hot directory behind a guard or a live mount, by its bind; -ENOENT when there is none.
+ */
 int mnt_hot_fd(const char *dir);
 
-/* Mount FUSE over dir: opens /dev/fuse, mount(2) with fsname=source, subtype spillfs. Returns the device fd.
- * Mount flags from the caller (MS_NOSUID, ...). */
+/* Mount FUSE over dir: opens /dev/fuse, mount(2) with fsname=source, subtype spillfs. Returns the
+ * device fd. Mount flags from the caller (MS_NOSUID, ...). */
 int mnt_fuse(const char *dir, const char *source, unsigned long flags, unsigned max_read);
 
-/* All spillfs mount points that are not covered by another mount, from the mount table alone (a dead one counts);
- * caller frees each and the array. */
+/* All spillfs mount points that are not covered by another mount, from the mount table alone (a
+ * dead one counts); caller frees each and the array. */
 int mnt_list(char ***ret, size_t *ret_n);
 
 #endif

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * Contract of src/store: the backing directory, its packs and frames. Byte maps: src/store/FORMAT.md.
+ * Contract of src/store: the backing directory, its packs and frames. Byte maps:
+ * src/store/FORMAT.md.
  *
  *   STORE/STORE      text: format version, uuid, hot uuid
  *   STORE/LOCK       flock(2)ed by the one daemon (or an offline verb that changes something)
@@ -7,8 +8,9 @@
  *   STORE/packs/NNNNNNNN.pack
  *
  * The store knows objects only as byte streams and directory records; who refers to them is the
- * index's business. Wrong bytes are never returned: a frame is verified (checksum over the compressed
- * bytes, and its identity: pack and frame number) at every decode, and -EBADMSG or -EUCLEAN comes back.
+ * index's business. Wrong bytes are never returned: a frame is verified (checksum over the
+ * compressed bytes, and its identity: pack and frame number) at every decode, and -EBADMSG or
+ * -EUCLEAN comes back.
  */
 #ifndef SPILL_STORE_H
 #define SPILL_STORE_H
@@ -20,7 +22,7 @@ struct store;
 struct store_writer;
 
 struct store_opts {
-	int level;	      /* zstd level, 3 */
+	int level;            /* zstd level, 3 */
 	uint64_t pack_bytes;  /* roll to a new pack after about this many bytes on disk, 128 MiB */
 	unsigned threads;     /* compression threads of a writer; 0: number of CPUs */
 	uint64_t cache_bytes; /* decoded-frame cache, 32 MiB */
@@ -46,15 +48,16 @@ void store_close(struct store *s);
 int store_dirfd(const struct store *s); /* borrowed; for index.db and statvfs */
 const struct store_id *store_ident(const struct store *s);
 
-/* The durable length of each pack is recorded in the index with the rows that use it. At mount, bytes
- * behind it come from a batch that never committed: cut them. known[] is by pack number, ascending.
- * Packs not in known[] with a number behind all of known[] are removed: they never held committed
- * data. Reported through cb and kept: a pack shorter than known (-EUCLEAN) or missing (-ENOENT); an
- * unknown pack between known ones, and with an empty known[] every pack that holds a complete batch
+/* The durable length of each pack is recorded in the index with the rows that use it. At mount,
+ * bytes behind it come from a batch that never committed: cut them. known[] is by pack number,
+ * ascending. Packs not in known[] with a number behind all of known[] are removed: they never held
+ * committed data. Reported through cb and kept: a pack shorter than known (-EUCLEAN) or missing
+ * (-ENOENT); an unknown pack between known ones, and with an empty known[] every pack that holds a
+ * complete batch
  * (-ESTALE): after gc store_remove_pack, after a lost index rebuild. */
 struct pack_len {
 	uint32_t pack;
-	uint64_t bytes;	 /* durable length */
+	uint64_t bytes;  /* durable length */
 	uint32_t frames; /* frames in it */
 };
 typedef void (*store_problem_fn)(void *ctx, uint32_t pack, int err, const char *what);
@@ -63,9 +66,10 @@ int store_recover(struct store *s, const struct pack_len *known, size_t n, store
 
 /* ---- reading ----------------------------------------------------------------------------------
  * Read len bytes at stream offset off of the stream described by segs[nsegs]. Returns bytes read
- * (short only at the stream's end), -EBADMSG, -EUCLEAN, -EIO, -ENOMEM. Decodes whole frames straight
- * into buf where they fit; partial ones go through the frame cache. Thread-safe, no lock is held over
- * disk I/O or decompression. On an error *ret_bad, if not NULL, names the pack and frame. */
+ * (short only at the stream's end), -EBADMSG, -EUCLEAN, -EIO, -ENOMEM. Decodes whole frames
+ * straight into buf where they fit; partial ones go through the frame cache. Thread-safe, no lock
+ * is held over disk I/O or decompression. On an error *ret_bad, if not NULL, names the pack and
+ * frame. */
 struct store_pos {
 	uint32_t pack, frame;
 	uint64_t offset; /* file offset in the pack */
@@ -73,19 +77,19 @@ struct store_pos {
 ssize_t store_read(struct store *s, const struct seg *segs, uint32_t nsegs, void *buf, size_t len,
 		   uint64_t off, struct store_pos *ret_bad);
 
-/* ---- writing: one writer at a time ---------------------------------------------------------------
- * A batch: begin, any number of objects, then commit (everything is on disk and fsynced when it
- * returns) or abort (packs are cut back). Frames are compressed by opts.threads workers and written in
- * order. Small objects (stream < FRAME_SIZE) share frames, in the order they come; a larger one starts
- * a frame of its own and its tail frame is its own ("hyb"). A frame that compression does not make
- * smaller by 1/64 is stored raw.
- * All calls from one thread. Errors are sticky: after one, only abort. -ENOSPC: disk or max_bytes. Not
- * sticky: -EINVAL, and -EFBIG for an object with more ranges than a directory takes (800,000).
- * -EBUSY: another writer is open; -EROFS. */
+/* ---- writing: one writer at a time
+ * --------------------------------------------------------------- A batch: begin, any number of
+ * objects, then commit (everything is on disk and fsynced when it returns) or abort (packs are cut
+ * back). Frames are compressed by opts.threads workers and written in order. Small objects (stream
+ * < FRAME_SIZE) share frames, in the order they come; a larger one starts a frame of its own and
+ * its tail frame is its own ("hyb"). A frame that compression does not make smaller by 1/64 is
+ * stored raw. All calls from one thread. Errors are sticky: after one, only abort. -ENOSPC: disk or
+ * max_bytes. Not sticky: -EINVAL, and -EFBIG for an object with more ranges than a directory takes
+ * (800,000). -EBUSY: another writer is open; -EROFS. */
 int store_writer_begin(struct store *s, struct store_writer **ret);
 /* One object in one piece; ret_seg: where it lies (nsegs is 1). */
-int store_writer_small(struct store_writer *w, const struct object *meta, const void *data, size_t len,
-		       struct seg *ret_seg);
+int store_writer_small(struct store_writer *w, const struct object *meta, const void *data,
+		       size_t len, struct seg *ret_seg);
 /* One large object in pieces. meta: id only. */
 int store_writer_large_begin(struct store_writer *w, struct obj_id id);
 int store_writer_large_data(struct store_writer *w, const void *data, size_t len);
@@ -93,49 +97,51 @@ int store_writer_large_data(struct store_writer *w, const void *data, size_t len
 int store_writer_large_end(struct store_writer *w, struct object *meta);
 /* Give the large object up (its frames stay as dead bytes). */
 int store_writer_large_drop(struct store_writer *w);
-/* Flush, write directory records, fsync. *ret_lens/n: the packs touched, with their new durable lengths
- * (caller frees). After success the writer is freed; after an error call abort. */
+/* Flush, write directory records, fsync. *ret_lens/n: the packs touched, with their new durable
+ * lengths (caller frees). After success the writer is freed; after an error call abort. */
 int store_writer_commit(struct store_writer *w, struct pack_len **ret_lens, size_t *ret_n);
 void store_writer_abort(struct store_writer *w);
 /* Bytes of frames written so far in this batch (compressed), for progress. */
 uint64_t store_writer_bytes(const struct store_writer *w);
 
-/* Read every frame of segs back from the file (not from the frame cache), check, decode and feed the
- * stream to fn in order. Used to verify before a punch, by recall and by check. fn may return -errno to
- * stop. Decodes with opts.threads threads ahead when the stream is long. */
+/* Read every frame of segs back from the file (not from the frame cache), check, decode and feed
+ * the stream to fn in order. Used to verify before a punch, by recall and by check. fn may return
+ * -errno to stop. Decodes with opts.threads threads ahead when the stream is long. */
 typedef int (*store_sink_fn)(void *ctx, const void *data, size_t len, uint64_t stream_off);
-int store_stream(struct store *s, const struct seg *segs, uint32_t nsegs, store_sink_fn fn, void *ctx,
-		 struct store_pos *ret_bad);
+int store_stream(struct store *s, const struct seg *segs, uint32_t nsegs, store_sink_fn fn,
+		 void *ctx, struct store_pos *ret_bad);
 
 /* ---- freeing ------------------------------------------------------------------------------------
- * Give back the space of frames [frame, frame+n) of a pack: punched out of the pack file. They must be
- * dead for good (no object row refers to them, durably). Best effort, 0 or -errno. */
+ * Give back the space of frames [frame, frame+n) of a pack: punched out of the pack file. They must
+ * be dead for good (no object row refers to them, durably). Best effort, 0 or -errno. */
 int store_punch_frames(struct store *s, uint32_t pack, uint32_t frame, uint32_t n);
 /* Remove a pack with no live byte. */
 int store_remove_pack(struct store *s, uint32_t pack);
 
-/* ---- inspection ---------------------------------------------------------------------------------- */
+/* ---- inspection
+ * ---------------------------------------------------------------------------------- */
 struct store_space {
 	uint64_t total_bytes;  /* of the store's file system */
 	uint64_t free_bytes;   /* what we may still write: statvfs f_bavail, capped by max_bytes */
 	uint64_t stored_bytes; /* disk blocks of our packs */
 };
 int store_space(struct store *s, struct store_space *ret);
-/* Compressed bytes of the frames that segs lie in; a frame shared with other objects counts by the share of its
- * uncompressed bytes. 0 when a pack's table cannot be read. For information only. */
+/* Compressed bytes of the frames that segs lie in; a frame shared with other objects counts by the
+ * share of its uncompressed bytes. 0 when a pack's table cannot be read. For information only. */
 uint64_t store_seg_bytes(struct store *s, const struct seg *segs, uint32_t nsegs);
 /* Walk a pack's frames and directory records from its own bytes alone (no index), verifying each.
  * Either callback may be NULL. Holes left by store_punch_frames are passed over. */
 struct pack_walk {
 	void *ctx;
-	int (*frame)(void *ctx, uint32_t pack, uint32_t frame, uint32_t clen, uint32_t ulen, int err);
+	int (*frame)(void *ctx, uint32_t pack, uint32_t frame, uint32_t clen, uint32_t ulen,
+		     int err);
 	int (*object)(void *ctx, const struct object *o); /* from a directory record; borrowed */
 };
 /* As frame number: a directory frame is damaged or missing, object records are lost. */
 #define STORE_WALK_DIR UINT32_MAX
 int store_walk_pack(struct store *s, uint32_t pack, const struct pack_walk *w);
-/* The length and frames of a pack up to its last complete batch, from its own bytes alone (0: none).
- * For rebuild-index, which hands them to store_recover. */
+/* The length and frames of a pack up to its last complete batch, from its own bytes alone (0:
+ * none). For rebuild-index, which hands them to store_recover. */
 int store_pack_length(struct store *s, uint32_t pack, struct pack_len *ret);
 /* Numbers of the packs present, ascending; caller frees. */
 int store_list_packs(struct store *s, uint32_t **ret, size_t *ret_n);

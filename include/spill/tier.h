@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT
- * Contract of src/tier: residency. Which bytes are where, who may have them, and moving them safely.
- * Sits on hot, store, index and layers; knows no FUSE (src/fs is a thin skin over it) and no socket.
+ * Contract of src/tier: residency. Which bytes are where, who may have them, and moving them
+ * safely. Sits on hot, store, index and layers; knows no FUSE (src/fs is a thin skin over it) and
+ * no socket.
  *
  * Lock order (outer first): node lock (one per inode, from a striped array) -> index writer mutex.
- * The table lock and the fd cache lock are leaves; no I/O happens under them. The spill engine takes node
- * locks one at a time and never while it holds the index mutex.
+ * The table lock and the fd cache lock are leaves; no I/O happens under them. The spill engine
+ * takes node locks one at a time and never while it holds the index mutex.
  */
 #ifndef SPILL_TIER_H
 #define SPILL_TIER_H
@@ -19,10 +20,12 @@
 
 struct tier;
 
-/* ---- life ------------------------------------------------------------------------------------------
- * Takes hot, store and index (borrowed; they outlive the tier). Binds the tiers to each other or checks that
- * they belong together, then recovers what an unclean stop left (DESIGN.md section 4).
- * -EMEDIUMTYPE: store and hot tier belong to others. Others: -errno with *ret_msg (caller frees). */
+/* ---- life
+ * ------------------------------------------------------------------------------------------ Takes
+ * hot, store and index (borrowed; they outlive the tier). Binds the tiers to each other or checks
+ * that they belong together, then recovers what an unclean stop left (DESIGN.md section 4).
+ * -EMEDIUMTYPE: store and hot tier belong to others. Others: -errno with *ret_msg (caller frees).
+ */
 int tier_open(struct tier **ret, const struct config *cfg, struct hot *hot, struct store *store,
 	      struct index *ix, char **ret_msg);
 /* Start the background threads (policy, freeing, reconcile). */
@@ -30,13 +33,15 @@ int tier_start(struct tier *t);
 /* Stop them, make everything durable, mark the store clean. */
 void tier_close(struct tier *t);
 
-/* ---- nodes: hot inodes the kernel (or a worker) knows --------------------------------------------------
- * Named by nodeid (see hot_identify; the root is 1). A node reference keeps the struct, not an fd. */
+/* ---- nodes: hot inodes the kernel (or a worker) knows
+ * -------------------------------------------------- Named by nodeid (see hot_identify; the root is
+ * 1). A node reference keeps the struct, not an fd. */
 struct node;
 struct node *tier_root(struct tier *t); /* borrowed, lives as long as the tier */
-/* Find name below dir ("" for dir itself is not allowed), count one kernel lookup on it and return it with a
- * reference. ret_st: attributes as the user left them. -ENOENT, ... */
-int tier_lookup(struct tier *t, struct node *dir, const char *name, struct node **ret, struct stat *ret_st);
+/* Find name below dir ("" for dir itself is not allowed), count one kernel lookup on it and return
+ * it with a reference. ret_st: attributes as the user left them. -ENOENT, ... */
+int tier_lookup(struct tier *t, struct node *dir, const char *name, struct node **ret,
+		struct stat *ret_st);
 /* The same for an inode the caller just created and holds an fd of (O_PATH is enough). */
 int tier_lookup_fd(struct tier *t, struct node *dir, const char *name, int fd, struct node **ret,
 		   struct stat *ret_st);
@@ -46,7 +51,8 @@ void tier_put(struct tier *t, struct node *n);
 void tier_forget(struct tier *t, uint64_t nodeid, uint64_t nlookup);
 uint64_t node_id(const struct node *n);
 
-/* An O_PATH fd of the node from the bounded fd cache; tier_fd_put gives it back. Returns fd or -errno. */
+/* An O_PATH fd of the node from the bounded fd cache; tier_fd_put gives it back. Returns fd or
+ * -errno. */
 struct node_fd {
 	int fd;
 	void *slot;
@@ -59,10 +65,11 @@ int tier_getattr(struct tier *t, struct node *n, struct stat *ret);
 /* The same for an already stat'ed fd of n. */
 int tier_fix_attr(struct tier *t, struct node *n, int fd, struct stat *st);
 
-/* ---- open files ------------------------------------------------------------------------------------------
- * tier_open_file grants under one lock hold: it decides residency and counts the open. Opening a stub for
- * writing recalls it first (may take long: the caller runs it off the request lane when tier_would_block
- * says so); with O_TRUNC it empties it without recall. */
+/* ---- open files
+ * ------------------------------------------------------------------------------------------
+ * tier_open_file grants under one lock hold: it decides residency and counts the open. Opening a
+ * stub for writing recalls it first (may take long: the caller runs it off the request lane when
+ * tier_would_block says so); with O_TRUNC it empties it without recall. */
 struct file;
 int tier_open_file(struct tier *t, struct node *n, int flags, struct file **ret);
 /* Wrap an fd the caller just created on n (O_CREAT, O_TMPFILE). Takes the fd. */
@@ -70,34 +77,44 @@ int tier_adopt_file(struct tier *t, struct node *n, int fd, int flags, struct fi
 bool tier_would_block(struct tier *t, struct node *n, int flags);
 void tier_release_file(struct tier *t, struct file *f);
 struct node *file_node(const struct file *f);
-/* pread as the user sees the file, from the hot tier or the store. -EIO: the data cannot be proved right. */
+/* pread as the user sees the file, from the hot tier or the store. -EIO: the data cannot be proved
+ * right. */
 ssize_t tier_read(struct tier *t, struct file *f, void *buf, size_t len, uint64_t off);
-/* The hot fd of an open file, for everything else; -EXDEV while the file is a stub opened for reading. */
+/* The hot fd of an open file, for everything else; -EXDEV while the file is a stub opened for
+ * reading. */
 int tier_file_fd(struct tier *t, struct file *f);
 /* SEEK_DATA / SEEK_HOLE for the original file. */
 int64_t tier_seek(struct tier *t, struct file *f, int64_t off, int whence);
 
-/* A write met ENOSPC: wait until spilling has freed something (true: try again), at most timeout_ms. False: there is
- * nothing to hope for. Call it with no lock held, and never from a request that holds a directory's lock in the
- * kernel (CREATE, MKDIR, RENAME...). */
+/* A write met ENOSPC: wait until spilling has freed something (true: try again), at most
+ * timeout_ms. False: there is nothing to hope for. Call it with no lock held, and never from a
+ * request that holds a directory's lock in the kernel (CREATE, MKDIR, RENAME...). */
 bool tier_wait_space(struct tier *t, unsigned timeout_ms);
+
+/* Make n resident and keep it from being spilled until tier_unhold. For what a punch or refill
+ * would destroy: the kernel drops security.capability with every change of data. */
+int tier_hold(struct tier *t, struct node *n);
+void tier_unhold(struct tier *t, struct node *n);
 
 /* truncate(2) by node: size 0 drops a stub's content without recall, others recall first. */
 int tier_truncate(struct tier *t, struct node *n, uint64_t size);
 /* chmod, chown, xattr, link, rename were done on n: its own ctime counts from now on. */
 void tier_meta_changed(struct tier *t, struct node *n);
 void tier_meta_changed_fd(struct tier *t, int fd); /* the same by an fd, O_PATH is enough */
-/* A new descriptor of n's hot inode, for what needs one that is not O_PATH (inode flags). Not for data. */
+/* A new descriptor of n's hot inode, for what needs one that is not O_PATH (inode flags). Not for
+ * data. */
 int tier_node_open(struct tier *t, struct node *n, int flags);
 /* A regular file came into being (for the counts in status). */
 void tier_created(struct tier *t);
 /* utimensat(2) on n, excluded against spill and recall, which restore times themselves. */
 int tier_utimens(struct tier *t, struct node *n, const struct timespec ts[2]);
-/* A directory entry of the inode behind fd (O_PATH, opened before the change) was removed or replaced. Keeps the
- * inode alive for the kernel's references and journals a tombstone when a stub's last link is gone. Takes fd. */
+/* A directory entry of the inode behind fd (O_PATH, opened before the change) was removed or
+ * replaced. Keeps the inode alive for the kernel's references and journals a tombstone when a
+ * stub's last link is gone. Takes fd. */
 void tier_unlinked(struct tier *t, int fd);
 
-/* ---- what spillctl asks for ---------------------------------------------------------------------------- */
+/* ---- what spillctl asks for
+ * ---------------------------------------------------------------------------- */
 struct tier_status {
 	struct {
 		uint64_t total_bytes, used_bytes, free_bytes, inodes_total, inodes_free;
@@ -105,15 +122,16 @@ struct tier_status {
 	struct {
 		uint64_t total_bytes, free_bytes, stored_bytes, index_bytes;
 	} backing;
-	uint64_t files_resident;    /* regular files with data in the hot tier; UINT64_MAX: not counted yet */
+	uint64_t files_resident; /* regular files with data in the hot tier; UINT64_MAX: not counted
+				    yet */
 	uint64_t files_premigrated, files_spilled, files_partial;
 	uint64_t spilled_logical_bytes, objects;
 	uint64_t nodes_known, files_open;
 	uint64_t spilled_bytes_total, recalled_bytes_total; /* since mount */
-	uint64_t errors;   /* data that could not be proved right, since mount */
-	bool auto_spill;   /* running */
-	bool frozen;	   /* rolled back tier: no punch and no freeing until check has passed */
-	char parked[160];  /* why spilling stands still, or "" */
+	uint64_t errors;  /* data that could not be proved right, since mount */
+	bool auto_spill;  /* running */
+	bool frozen;      /* rolled back tier: no punch and no freeing until check has passed */
+	char parked[160]; /* why spilling stands still, or "" */
 };
 int tier_status(struct tier *t, struct tier_status *ret);
 
@@ -121,24 +139,26 @@ struct tier_info {
 	enum residency state;
 	mode_t mode;
 	uint64_t ino, size_bytes, nlink;
-	uint64_t hot_blocks; /* 512-byte units really allocated in the hot tier */
+	uint64_t hot_blocks;   /* 512-byte units really allocated in the hot tier */
 	uint64_t stored_bytes; /* compressed bytes of its frames; shared frames count in full */
 	struct obj_id obj;     /* 0: none */
 	uint32_t obj_refs;
 	uint8_t hash16[16];
 	unsigned opens;
 	char layer[256]; /* key of the layer it lies in, or "" */
-	char name[256];	 /* last component (ls) */
+	char name[256];  /* last component (ls) */
 };
 /* path is relative to the root ("" or "." for it); symlinks are not followed. -ENOENT, ... */
 int tier_info(struct tier *t, const char *path, struct tier_info *ret);
 /* Each entry of a directory (or the file itself), in name order. cb returns false to stop. */
-int tier_ls(struct tier *t, const char *path, bool (*cb)(void *ctx, const struct tier_info *i), void *ctx);
+int tier_ls(struct tier *t, const char *path, bool (*cb)(void *ctx, const struct tier_info *i),
+	    void *ctx);
 
-/* Long work on a tree. progress is called now and then from the calling thread; false interrupts (-EINTR). */
+/* Long work on a tree. progress is called now and then from the calling thread; false interrupts
+ * (-EINTR). */
 struct tier_work {
 	uint64_t files_seen, files_done, bytes_done; /* logical bytes moved */
-	uint64_t bytes_stored;			     /* written to the store (spill) */
+	uint64_t bytes_stored;                       /* written to the store (spill) */
 	uint64_t files_busy, files_skipped, files_failed;
 	uint64_t freed_bytes; /* hot tier, spill */
 	const char *current;  /* path being worked on; valid during the callback only */
@@ -146,10 +166,10 @@ struct tier_work {
 typedef bool (*tier_progress_fn)(void *ctx, const struct tier_work *w);
 /* Called once for each file that is busy or failed: err is -EBUSY or another -errno. */
 typedef void (*tier_note_fn)(void *ctx, const char *path, int err);
-int tier_spill_path(struct tier *t, const char *path, tier_progress_fn fn, tier_note_fn note, void *ctx,
-		    struct tier_work *ret);
-int tier_recall_path(struct tier *t, const char *path, tier_progress_fn fn, tier_note_fn note, void *ctx,
-		     struct tier_work *ret);
+int tier_spill_path(struct tier *t, const char *path, tier_progress_fn fn, tier_note_fn note,
+		    void *ctx, struct tier_work *ret);
+int tier_recall_path(struct tier *t, const char *path, tier_progress_fn fn, tier_note_fn note,
+		     void *ctx, struct tier_work *ret);
 
 struct tier_layer {
 	const struct layer *l;
@@ -160,8 +180,9 @@ struct tier_layer {
 /* Every layer, measured (walks them). cb returns false to stop. */
 int tier_layers(struct tier *t, bool (*cb)(void *ctx, const struct tier_layer *l), void *ctx);
 
-/* ---- check: report only ------------------------------------------------------------------------------------
- * Every marker against the index, every index row against hot and packs, every frame's checksum, every object's
+/* ---- check: report only
+ * ------------------------------------------------------------------------------------ Every marker
+ * against the index, every index row against hot and packs, every frame's checksum, every object's
  * hash (deep). Online: passes over what is being moved. Each problem once to cb. */
 struct check_result {
 	uint64_t files, stubs, objects, packs, frames, bytes; /* looked at */
@@ -172,8 +193,9 @@ typedef void (*check_problem_fn)(void *ctx, const char *what, const char *path);
 int tier_check(struct tier *t, bool deep, tier_progress_fn fn, check_problem_fn cb, void *ctx,
 	       struct check_result *ret);
 /* The same without a daemon: opens the store read-only. hot may be NULL (store only). */
-int tier_check_offline(struct hot *hot, struct store *store, struct index *ix, bool deep, tier_progress_fn fn,
-		       check_problem_fn cb, void *ctx, struct check_result *ret);
+int tier_check_offline(struct hot *hot, struct store *store, struct index *ix, bool deep,
+		       tier_progress_fn fn, check_problem_fn cb, void *ctx,
+		       struct check_result *ret);
 /* Number of stubs below rootfd by a marker scan; stops at max (0: count all). */
 int tier_count_stubs(int rootfd, uint64_t max, uint64_t *ret);
 

@@ -7,7 +7,8 @@
 #include <stdint.h>
 #include <stddef.h>
 
-/* An object: the immutable content of one or more spilled files. Ids are never reused. 0 is none. */
+/* An object: the immutable content of one or more spilled files. Ids are never reused. 0 is none.
+ */
 struct obj_id {
 	uint64_t v;
 };
@@ -26,7 +27,7 @@ struct hot_id {
  * holds exactly FRAME_SIZE uncompressed bytes. */
 struct seg {
 	uint64_t stream_off; /* offset in the object's stored stream */
-	uint64_t len;	     /* bytes, uncompressed */
+	uint64_t len;        /* bytes, uncompressed */
 	uint32_t pack;
 	uint32_t frame;
 	uint32_t off; /* bytes into the uncompressed frame, < FRAME_SIZE */
@@ -38,7 +39,8 @@ struct range {
 	uint64_t len;
 };
 
-/* The residency of a file (DESIGN.md section 4). The numbers are stored in markers and index rows. */
+/* The residency of a file (DESIGN.md section 4). The numbers are stored in markers and index rows.
+ */
 enum residency {
 	RES_RESIDENT = 0,
 	RES_PREMIGRATED = 1, /* hot data, and a clean copy in the store */
@@ -49,15 +51,16 @@ enum residency {
 };
 
 /* An object as the index knows it. The stored stream is the file's data ranges, concatenated;
- * without ranges (nranges == 0) the stream is the file itself: stream_len == size. A file that is all
- * hole has nranges == 0, stream_len == 0 and size > 0. */
+ * without ranges (nranges == 0) the stream is the file itself: stream_len == size. A file that is
+ * all hole has nranges == 0, stream_len == 0 and size > 0. */
 struct object {
 	struct obj_id id;
-	/* SHA-256 of the stored stream; for a sparse file (stream_len != size) of the stream followed by
-	 * le64 size and le64 off, le64 len of each range. A dedup hit must also agree in size and
-	 * stream_len. The index and the marker keep the first 16 bytes, the pack all 32. */
+	/* SHA-256 of the stored stream; for a sparse file (stream_len != size) of the stream
+	 * followed by le64 size and le64 off, le64 len of each range. A dedup hit must also agree
+	 * in size and stream_len. The index and the marker keep the first 16 bytes, the pack
+	 * all 32. */
 	uint8_t sha[32];
-	uint64_t size;	 /* logical bytes */
+	uint64_t size; /* logical bytes */
 	uint64_t stream_len;
 	uint32_t refs; /* files that refer to it */
 	uint32_t nsegs;

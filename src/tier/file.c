@@ -331,6 +331,24 @@ int64_t tier_seek(struct tier *t, struct file *f, int64_t off, int whence)
 	return (int64_t)MIN(o->ranges[i].off + o->ranges[i].len, o->size);
 }
 
+int tier_hold(struct tier *t, struct node *n)
+{
+	node_lock(t, n);
+	int r = node_has(n, NODE_REG) ? make_ready(t, n, true, false) : 0;
+
+	if (!r)
+		n->opens++;
+	node_unlock(t, n);
+	return r;
+}
+
+void tier_unhold(struct tier *t, struct node *n)
+{
+	node_lock(t, n);
+	n->opens--;
+	node_unlock(t, n);
+}
+
 int tier_truncate(struct tier *t, struct node *n, uint64_t size)
 {
 	node_lock(t, n);

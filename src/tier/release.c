@@ -16,6 +16,7 @@
 
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <sys/xattr.h>
 
 /* Up to this many files are synced one by one; more go with one syncfs. */
 #define FSYNC_EACH 8
@@ -88,7 +89,7 @@ static void begin(struct tier *t, struct release_entry *e)
 	node_unlock(t, n);
 	if (!r && fstat(fd, &st))
 		r = -errno;
-	if (!r && !unchanged(e, &st))
+	if (!r && (!unchanged(e, &st) || fgetxattr(fd, "security.capability", NULL, 0) > 0))
 		r = -EBUSY;
 	if (!r) {
 		e->started = true; /* times shown are the snapshot's from here on */
@@ -152,6 +153,17 @@ static void punch(struct tier *t, struct release_entry *e)
 	/* From the first punch on the file is a stub, whatever fails: the marker is durable. */
 	int r = hot_punch_all(e->fd, mk.size);
 
+	if (r == -EPERM) { /* nothing was punched */
+		node_lock(t, n);
+		n->cold = NULL;
+		node_unlock(t, n);
+		cold_unref(c);
+		cancel(t, e, -EBUSY);
+		node_lock(t, n);
+		node_busy_clear(t, n);
+		node_unlock(t, n);
+		return;
+	}
 	if (r)
 		log_warn("%s: punching failed (%s): a stub all the same, its space is not free yet",
 			 e->path, strerror(-r));

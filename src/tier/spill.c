@@ -18,6 +18,7 @@
 #include <linux/fs.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <sys/xattr.h>
 #include <xxhash.h>
 
 #define BATCH_FILES   2048
@@ -505,6 +506,9 @@ int spill_batch_add(struct spill_batch *b, int dirfd, const char *name, const ch
 	r = SPILL_NOT_ELIGIBLE;
 	if (st.st_blocks == 0 || (uint64_t)st.st_size < b->min_size || !times_fit(&st) ||
 	    too_young(b, &st, clock_wall_ns()))
+		goto out;
+	/* The kernel drops file capabilities with every change of data, a punch included. */
+	if (fgetxattr(fd, "security.capability", NULL, 0) > 0)
 		goto out;
 	/* Immutable and append-only files cannot be opened for the punch. */
 	if (!ioctl(fd, FS_IOC_GETFLAGS, &attr_flags) &&
