@@ -124,7 +124,7 @@ static int probe_spillfs(const char *dir, enum mnt_state *ret, char **ret_store)
 int mnt_probe(const char *dir, enum mnt_state *ret, char **ret_store)
 {
 	cleanup_(mnt_table_done) struct mnt_table t = {NULL, 0};
-	const struct mnt_entry *e;
+	const struct mnt_entry *e = NULL;
 	int r;
 
 	if (ret_store)

@@ -174,6 +174,9 @@ void launch(bool foreground, bool debug, launch_fn fn, void *ctx, struct outcome
 		fn(ctx, &rep, o);
 		return;
 	}
+	/* A descriptor that a script left open to us would be held as long as the mount: a lock, or
+	 * a pipe whose reader waits for its end. */
+	close_range(3, ~0U, 0);
 	if (pipe2(pipefd, O_CLOEXEC) < 0) {
 		outcome_set(o, EXIT_SYSTEM, "cannot make a pipe: %s", strerror(errno));
 		return;

@@ -359,7 +359,7 @@ TEST(guard_lost_bind_shared)
 
 static void guard_no_loop(void)
 {
-	cleanup_free char *run = mnt_run_dir(dir), *msg = NULL;
+	cleanup_free char *msg = NULL;
 	cleanup_(mnt_table_done) struct mnt_table t = {NULL, 0};
 	enum mnt_state state;
 	char inner[160];
