@@ -46,9 +46,9 @@ t_recall "$dir/big"
 t_want_state "$dir/big" "resident premigrated"
 sum_is "recalled"
 t_spill "$dir/big"
-printf 'HERE' | dd of="$dir/big" bs=1 seek=$((4 * gib + 5)) conv=notrunc status=none || fail "write beyond 4 GiB"
-t_check "written" "$(dd if="$dir/big" bs=1 skip=$((4 * gib + 5)) count=4 status=none)" HERE
-printf '    ' | dd of="$dir/big" bs=1 seek=$((4 * gib + 5)) conv=notrunc status=none
+printf 'HERE' | dd of="$dir/big" bs=1 seek=$((4 * gib + 500000)) conv=notrunc status=none || fail "write beyond 4 GiB"
+t_check "written" "$(dd if="$dir/big" bs=1 skip=$((4 * gib + 500000)) count=4 status=none)" HERE
+printf '    ' | dd of="$dir/big" bs=1 seek=$((4 * gib + 500000)) conv=notrunc status=none
 sum_is "written and written back"
 ok "recalled and changed"
 t_umount "$dir"

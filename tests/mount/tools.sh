@@ -29,15 +29,20 @@ do_fio()
 }
 do_stress()
 {
-	local s
+	local s args rc
 	command -v stress-ng >/dev/null || { echo "stress-ng is not installed"; return 0; }
 	mkdir -p "$dir/stress"
 	for s in hdd seek rename link symlink dentry dir chmod chown utime xattr fallocate punch getdent mmap \
 		lockf flock fstat copy-file readahead open unlink access sync-file; do
 		stress-ng --stressors | tr ' ' '\n' | grep -qx "$s" || continue
+		case $s in # the defaults fill a gigabyte
+		hdd | fallocate) args=(--$s-bytes 16m) ;;
+		seek) args=(--seek-size 8m) ;;
+		mmap) args=(--mmap-bytes 32m --mmap-file) ;;
+		*) args=() ;;
+		esac
 		timeout 120 stress-ng --$s 2 --timeout $((secs / 6 + 1)) --temp-path "$dir/stress" --verify \
-			--hdd-bytes 16m --fallocate-bytes 32m --copy-file-bytes 16m --readahead-bytes 32m \
-			--seek-size 8m --mmap-bytes 32m --mmap-file --oomable >"$T_TMP/stress.log" 2>&1
+			"${args[@]}" >"$T_TMP/stress.log" 2>&1
 		rc=$?
 		# 3: the stressor does not run here; 4: not implemented
 		[[ $rc == 0 || $rc == 3 || $rc == 4 ]] ||
