@@ -53,7 +53,7 @@ const struct option_desc config_options[] = {
 	NUM(OPT_SIZE, "pack-size", pack_size_bytes, MIB, 1024 * MIB),
 	NUM(OPT_UINT, "level", level, 1, 19),
 	NUM(OPT_UINT, "threads", threads, 0, 256),
-	NUM(OPT_UINT, "interval", interval_sec, 1, 3600),
+	NUM(OPT_AGE, "interval", interval_sec, 1, 3600),
 	FLAG(OPT_SET, "debug", debug),
 	{.name = NULL},
 };
