@@ -137,18 +137,15 @@ void ix_reader_put(struct index *ix, struct ix_conn *c);
 bool ix_readers_pause(struct index *ix, unsigned wait_ms);
 void ix_readers_resume(struct index *ix);
 
-/* ---- col.c: values of a row; a wrong type or range is damage: -EUCLEAN -------------------------
- */
+/* ---- col.c: values of a row; a wrong type or range is damage: -EUCLEAN ------------------- */
 int ix_col_u64(sqlite3_stmt *st, int col, uint64_t *ret);
 int ix_col_u32(sqlite3_stmt *st, int col, uint32_t *ret);
 
-/* ---- schema.c ---------------------------------------------------------------------------------
- */
+/* ---- schema.c ---------------------------------------------------------------------------- */
 /* Bring the database to the current schema, or say why not. */
 int ix_migrate(struct index *ix, bool create);
 
-/* ---- txn.c ------------------------------------------------------------------------------------
- */
+/* ---- txn.c ------------------------------------------------------------------------------- */
 bool ix_in_txn(const struct index *ix);
 /* A statement of the writer inside the calling thread's transaction. */
 int ix_wstmt(struct index *ix, enum ix_sql q, sqlite3_stmt **ret);
@@ -159,22 +156,18 @@ int ix_wrun(struct index *ix, sqlite3_stmt *st, int *ret_changes);
 int ix_txn_fail(struct index *ix, int err);
 void ix_txn_reset(struct index *ix);
 
-/* ---- packs.c ----------------------------------------------------------------------------------
- */
+/* ---- packs.c ----------------------------------------------------------------------------- */
 int ix_live_add(struct index *ix, uint32_t pack, int64_t delta);
 int ix_live_flush(struct index *ix);
 
-/* ---- meta.c -----------------------------------------------------------------------------------
- */
+/* ---- meta.c ------------------------------------------------------------------------------ */
 int ix_meta_get(struct ix_conn *c, const char *key, uint64_t *ret);
 
-/* ---- totals.c ---------------------------------------------------------------------------------
- */
+/* ---- totals.c ---------------------------------------------------------------------------- */
 int ix_totals_count(struct index *ix);
 void ix_totals_apply(struct index *ix);
 
-/* ---- objects.c, segs.c --------------------------------------------------------------------------
- */
+/* ---- objects.c, segs.c ------------------------------------------------------------------- */
 /* Load the object of st's current row (SQL_OBJ_GET's or SQL_OBJ_ALL's columns) with its segments.
  */
 int ix_object_load(struct ix_conn *c, sqlite3_stmt *st, struct object **ret);
@@ -185,8 +178,7 @@ int ix_ranges_load(sqlite3_stmt *row, int col, struct object *o);
 /* le64 off, le64 len of each range; NULL when there is none. */
 int ix_ranges_pack(const struct object *o, uint8_t **ret, size_t *ret_len);
 
-/* ---- files.c ----------------------------------------------------------------------------------
- */
+/* ---- files.c ----------------------------------------------------------------------------- */
 /* gen is kept biased, so that 32 bits fit in four bytes of SQLite's signed integers, in order. */
 static inline int64_t ix_gen(uint32_t gen)
 {

@@ -62,8 +62,7 @@ int docker_scan(struct scan *s, int dirfd, const char *path);
 int podman_scan(struct scan *s, int dirfd, const char *path);
 int containerd_scan(struct scan *s, int dirfd, const char *path);
 
-/* ---- scan.c, for them -------------------------------------------------------------------------
- */
+/* ---- scan.c, for them -------------------------------------------------------------------- */
 /* A subdirectory on the same file system, or -errno; symlinks are not followed. */
 int scan_opendir(const struct scan *s, int dirfd, const char *name);
 /* Not there, not readable or not what it was: not a layer, but no failure of the scan. */
@@ -79,8 +78,7 @@ int scan_add(struct scan *s, int dirfd, const char *name, const char *key, const
 /* "a/b", or "b" when a is "". NULL: no memory. */
 char *scan_join(const char *a, const char *b);
 
-/* ---- mounts.c -----------------------------------------------------------------------------------
- */
+/* ---- mounts.c ---------------------------------------------------------------------------- */
 int uppers_load(struct names *ret);
 /* Is the directory with this key the upper directory of a mounted overlay? By the end of its path,
  * as the root's own path is not known here: a layer of the same name in another root may be taken
