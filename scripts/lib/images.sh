@@ -4,7 +4,7 @@
 # dpkg-deb, and docker-archive files made of them, which ctr, docker and podman all import.
 #
 # Packages come from the machine's own apt sources; nothing of its state is changed (an empty dpkg status,
-# a private archive directory). Maintainer scripts do not run: what an image needs of them is done in
+# a private archive directory), but for `apt-get update` where it was never run. Maintainer scripts do not run: what an image needs of them is done in
 # img_finish. Sourced; the caller has `set -u`. All functions return non-zero with a line on stderr.
 #
 #   img_init DIR             work directory: DIR/debs, DIR/lists, DIR/trees, DIR/archives
@@ -27,6 +27,8 @@ img_init()
 	for deb in /var/cache/apt/archives/*.deb; do
 		[ -f "$deb" ] && ln -sf "$deb" "$IMG_DIR/debs/"
 	done
+	# The one thing that may be asked of the machine: to know what packages there are.
+	apt-cache show base-files >/dev/null 2>&1 || apt-get -qq update >&2
 	return 0
 }
 
@@ -135,7 +137,7 @@ img_layer()
 # the archive is written once.
 img_archive()
 {
-	local out=$1 name=$2 cmd=$3 work ids=() layers=() layer sum
+	local out=$1 name=$2 cmd=$3 work ids=() layers=() history=() layer sum
 	shift 3
 	work=$(mktemp -d "$IMG_DIR/archives/tmp.XXXXXX") || return 1
 	for layer in "$@"; do
@@ -144,12 +146,14 @@ img_archive()
 		mkdir -p "$work/$sum" && ln -f "$layer" "$work/$sum/layer.tar" || return 1
 		ids+=("\"sha256:$sum\"")
 		layers+=("\"$sum/layer.tar\"")
+		history+=("{\"created\":\"2024-01-01T00:00:00Z\",\"created_by\":\"$(basename "$layer")\"}")
 	done
 	local arch
 	arch=$(dpkg --print-architecture)
 	printf '{"architecture":"%s","os":"linux","created":"2024-01-01T00:00:00Z","config":{"Cmd":%s,%s},%s}' \
 		"$arch" "$cmd" '"Env":["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"]' \
-		"\"rootfs\":{\"type\":\"layers\",\"diff_ids\":[$(IFS=,; echo "${ids[*]}")]}" >"$work/config.json"
+		"\"rootfs\":{\"type\":\"layers\",\"diff_ids\":[$(IFS=,; echo "${ids[*]}")]},$(
+		)\"history\":[$(IFS=,; echo "${history[*]}")]" >"$work/config.json"
 	sum=$(sha256sum <"$work/config.json" | cut -d' ' -f1)
 	mv "$work/config.json" "$work/$sum.json"
 	printf '[{"Config":"%s.json","RepoTags":["%s"],"Layers":[%s]}]' "$sum" "$name" \

@@ -1,5 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
+# timeout: 900
 # containerd (overlayfs snapshotter) with its root on a spillfs mount: import, run, exec, commit of snapshots,
 # images made of them, prune and removal while everything cold is spilled; see ../lib/engines.sh.
 . "$(dirname "$0")/../lib/lib.sh"
@@ -32,7 +33,7 @@ run_snapshot()
 	ctrd snapshot prepare "$id" "$snap" >/dev/null || return 1
 	eval "$(ctrd snapshot mounts "$dir" "$id")" || return 1
 	ctrd run --rm --cgroup "/$ENG_CGROUP/$id" --mount "type=bind,src=$E_MNT,dst=/mnt,options=rbind:ro" \
-		--rootfs "$dir" "$id" "$@"
+		--env PATH=/usr/sbin:/usr/bin:/sbin:/bin --rootfs "$dir" "$id" "$@"
 	rc=$?
 	umount "$dir" && rmdir "$dir" && ctrd snapshot rm "$id" >/dev/null || rc=1
 	return $rc
@@ -77,7 +78,7 @@ apply_diff()
 		if [[ $base == .wh..wh..opq ]]; then
 			find "$1/${w%/*}" -mindepth 1 -delete
 		else
-			rm -rf -- "$1/${w%/*}/${base#.wh.}"
+			rm -rf -- "${1:?}/${w%/*}/${base#.wh.}"
 		fi
 	done < <(tar -tf "$T_TMP/diff.tar" | grep -E '(^|/)\.wh\.')
 	tar -C "$1" --xattrs --xattrs-include='*' --numeric-owner --exclude='.wh.*' -xpf "$T_TMP/diff.tar"
@@ -95,7 +96,7 @@ in_snapshot()
 x_build()
 {
 	local parent
-	parent=$(ctrd snapshot ls | awk '$3 == "Committed" { print $1 }' >"$T_TMP/snaps"; chain_of_odd)
+	parent=$(chain_of_odd) || return 1
 	ctrd snapshot prepare "new-$1" "$parent" >/dev/null && in_snapshot "new-$1" build_steps &&
 		ctrd snapshot commit "$1" "new-$1"
 }

@@ -1,5 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
+# timeout: 900
 # dockerd (overlay2) with its data root on a spillfs mount: load, run, exec, commit, build, prune and rmi while
 # everything cold is spilled; see ../lib/engines.sh for what is compared.
 . "$(dirname "$0")/../lib/lib.sh"

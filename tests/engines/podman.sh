@@ -1,5 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
+# timeout: 900
 # podman (containers-storage, overlay) with its storage on a spillfs mount over xfs: load, run, exec, commit, build,
 # prune and rmi while everything cold is spilled; see ../lib/engines.sh for what is compared.
 . "$(dirname "$0")/../lib/lib.sh"
@@ -12,7 +13,7 @@ x_start()
 {
 	ENG_PODMAN_ROOT=$1 ENG_PODMAN_RUN=$2
 	mkdir -p "$2"
-	eng_podman info >"$2/log" 2>&1 || { ENG_WHY=$(tail -n 1 "$2/log"); return 1; }
+	eng_podman info 2>"$2/log" >/dev/null || { ENG_WHY=$(tail -n 1 "$2/log"); return 1; }
 }
 x_stop()
 {
@@ -32,7 +33,8 @@ x_down() { eng_podman rm -f -t 0 "$1"; }
 x_commit() { eng_podman commit -q "$@"; }
 x_build()
 {
-	eng_podman build --pull-never --isolation chroot --network none --ulimit nofile=20000:20000 -t "$1" "$T_TMP/ctx"
+	eng_podman build --pull-never --isolation oci --network none --ulimit nofile=20000:20000 \
+		--ulimit nproc=10000:10000 -t "$1" "$T_TMP/ctx"
 }
 x_rmi() { eng_podman rmi "$1"; }
 x_prune() { eng_podman system prune -f; }

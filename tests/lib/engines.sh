@@ -136,7 +136,7 @@ e_scripts()
 	list -type f -links +1 -printf '%i %p\n' | sort | awk '
 		{ g[$1] = g[$1] " " $2 } END { for (i in g) print "same file:" g[i] }' | sort
 	getcap -r /odd 2>/dev/null | sort
-	getfattr -R -h -d -m '^(user|security)' /odd 2>/dev/null | grep -v '^$'
+	find odd -print0 | sort -z | xargs -0 getfattr -h -d -m '^(user|security)' 2>/dev/null | grep -v '^$'
 	/odd/capable && echo capable runs
 	setpriv --reuid=99 --regid=99 --clear-groups /odd/suid-id -u
 	EOT
@@ -194,7 +194,7 @@ e_step()
 	# "$@" >FILE, with the step's name when it fails.
 	local what=$1 out=$2
 	shift 2
-	"$@" >"$out" 2>"$T_TMP/step.out" || fail "$E_WHERE: $what: $(tail -n 3 "$T_TMP/step.out" "$out" | cut -c1-500)"
+	"$@" >"$out" 2>"$T_TMP/step.out" || fail "$E_WHERE: $what: $(tail -n 3 "$T_TMP/step.out" "$out" | cut -c1-1500)"
 }
 
 # e_scenario WHERE ROOT RUN OUT: leaves what containers saw in OUT, images in place and the engine running.
@@ -297,8 +297,7 @@ e_main()
 	e_scenario "plain ext4" "$T_TMP/plain/$E_SUB" "$T_TMP/run-native" "$T_TMP/native" ||
 		skip "does not start here, on a plain file system either: $ENG_WHY"
 	x_stop
-	t_check "the committed image is what the container was" \
-		"$(grep -c . "$T_TMP/native/container")" "$(grep -c . "$T_TMP/native/committed")"
+	(($(wc -l <"$T_TMP/native/built") > 3000)) || fail "the plain run saw next to nothing"
 	ok "the scenario works on plain ext4"
 
 	t_fs "$E_FS" 1G "$root"
