@@ -89,14 +89,22 @@ static int finish_part(struct store_writer *w)
 	return r ?: part_finish(w->parts);
 }
 
+/* Where the current pack ends at most, once everything on its way is in it. */
+static uint64_t expected_end(const struct store_writer *w)
+{
+	uint64_t shared = w->shared ? FRAME_HDR_LEN + (uint64_t)w->shared->ulen : 0;
+
+	return atomic_load(&w->parts->pos) + pipe_pending(w->pipe) + shared;
+}
+
 /* Be in a pack with room for one more frame. */
 static int make_room(struct store_writer *w)
 {
+	uint64_t max = MAX(w->s->opts.pack_bytes, (uint64_t)PACK_HDR_LEN + FRAME_DISK_MAX);
 	struct part *p = w->parts, *n;
 	int r;
 
-	if (p && atomic_load(&p->pos) + pipe_pending(w->pipe) + FRAME_DISK_MAX <=
-			 MAX(w->s->opts.pack_bytes, (uint64_t)PACK_HDR_LEN + FRAME_DISK_MAX))
+	if (p && expected_end(w) + FRAME_DISK_MAX <= max)
 		return 0;
 	if (p && p->next_frame == (p->old ? p->old->n : 0) && p->created)
 		return 0; /* an empty pack takes at least one */
@@ -328,7 +336,7 @@ uint64_t store_writer_bytes(const struct store_writer *w)
 	return w->done_bytes + (p ? atomic_load(&p->pos) - p->begin_len : 0);
 }
 
-/* Everything on disk, oldest pack first; then the names of new packs. */
+/* Everything on disk, then the names of new packs. */
 static int sync_parts(struct store_writer *w)
 {
 	bool created = false;

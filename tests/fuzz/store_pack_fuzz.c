@@ -237,7 +237,9 @@ static void mutate(uint8_t *p, size_t *len, uint64_t *x)
 	static const uint8_t odd[] = {0, 1, 0x7f, 0x80, 0xff, 0xfe};
 
 	for (uint64_t n = 1 + rnd(x) % 6; n && *len > 1; n--) {
-		size_t at = 1 + rnd(x) % (*len - 1), k = MIN(*len - at, (size_t)(rnd(x) % 64));
+		size_t at = 1 + rnd(x) % (*len - 1), k = rnd(x) % 64;
+
+		k = MIN(*len - at, k);
 
 		switch (rnd(x) % 5) {
 		case 0:
@@ -250,7 +252,7 @@ static void mutate(uint8_t *p, size_t *len, uint64_t *x)
 			memset(p + at, odd[rnd(x) % sizeof(odd)], k);
 			break;
 		case 3:
-			memmove(p + at, p + 1 + rnd(x) % (*len - k), k);
+			memmove(p + at, p + rnd(x) % (*len - k + 1), k);
 			break;
 		default:
 			*len -= rnd(x) % 4 ? 0 : *len - at;

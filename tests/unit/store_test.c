@@ -16,7 +16,7 @@ struct model {
 	struct object o[OBJS_MAX];
 	struct seg small[OBJS_MAX];
 	size_t n;
-	struct pack_len known[256]; /* what the index would hold */
+	struct pack_len known[OBJS_MAX]; /* what the index would hold */
 	size_t nknown;
 };
 
@@ -504,6 +504,33 @@ TEST(many_batches)
 	k = walk_all(s, m);
 	CHECK_EQ(k.same, m->n);
 	CHECK_EQ(k.objs, m->n);
+	store_close(s);
+	model_free(m);
+}
+
+/* More packs than descriptors are kept open; and a batch over all of them. */
+TEST(many_packs)
+{
+	struct store_opts opts = small_opts;
+	struct model *m = new_model();
+	char *path = new_store("packs");
+	struct store_writer *w;
+	struct store *s;
+
+	opts.pack_bytes = 1; /* one frame each */
+	CHECK_EQ(store_open(&s, path, &opts, false), 0);
+	CHECK_EQ(store_writer_begin(s, &w), 0);
+	for (int i = 0; i < 300; i++)
+		CHECK_EQ(put(w, m, i == 7 ? 3 * FRAME_SIZE + 5 : FRAME_SIZE / 2 + 1), 0);
+	CHECK_EQ(commit(w, m), 0);
+	CHECK_EQ(m->nknown, 303);
+	CHECK_EQ(m->o[7].nsegs, 4);
+	store_close(s);
+	CHECK_EQ(store_open(&s, path, &opts, false), 0);
+	CHECK_EQ(store_recover(s, m->known, m->nknown, NULL, NULL), 0);
+	for (int i = 0; i < 2; i++)
+		CHECK_EQ(bad_objs(s, m), 0);
+	CHECK_EQ(walk_all(s, m).same, m->n);
 	store_close(s);
 	model_free(m);
 }
@@ -1055,6 +1082,39 @@ TEST(fault_eio)
 TEST(fault_enospc)
 {
 	sweep("enospc");
+}
+
+/* An interrupted create leaves a directory in which create works. */
+TEST(fault_create)
+{
+	static const uint8_t hot[16] = {4};
+	static const char *const kinds[] = {"kill", "eio"};
+
+	for (int n = 1; n < 12; n++) {
+		char path[300], fault[32];
+		struct store_id id;
+		int st, r;
+		pid_t pid;
+
+		snprintf(path, sizeof(path), "%s/create-%d", test_tmpdir(), n);
+		CHECK_EQ(mkdir(path, 0700), 0);
+		snprintf(fault, sizeof(fault), "%d:%s", 1 + n / 2, kinds[n % 2]);
+		fflush(stdout);
+		pid = fork();
+		if (pid == 0) {
+			setenv("SPILLFS_FAULT", fault, 1);
+			durable_arm();
+			_exit(store_create(path, hot, &id) ? 1 : 0);
+		}
+		CHECK_EQ(waitpid(pid, &st, 0), pid);
+		r = store_identify(path, &id);
+		if (WIFEXITED(st) && WEXITSTATUS(st) == 0)
+			CHECK_EQ(r, 0);
+		CHECK(r == 0 || r == -ENODATA);
+		if (r)
+			CHECK_EQ(store_create(path, hot, &id), 0);
+		CHECK_EQ(id.hot_uuid[0], 4);
+	}
 }
 
 TEST_MAIN
