@@ -45,7 +45,8 @@ static int cmp(const void *pa, const void *pb)
 
 void policy_order(struct policy_candidate *v, size_t n)
 {
-	qsort(v, n, sizeof(*v), cmp);
+	if (n)
+		qsort(v, n, sizeof(*v), cmp);
 }
 
 unsigned policy_pause_ms(unsigned used, unsigned high, unsigned max_ms)

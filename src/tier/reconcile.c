@@ -122,7 +122,8 @@ static void match_rows(struct scan *s)
 	struct hot_id after = {0, 0};
 	ssize_t n;
 
-	qsort(s->seen, s->n, sizeof(*s->seen), id_cmp);
+	if (s->n)
+		qsort(s->seen, s->n, sizeof(*s->seen), id_cmp);
 	while (!atomic_load(&t->stop) &&
 	       (n = index_file_list(t->ix, RES_SPILLED, after, rows, ARRAY_SIZE(rows))) > 0) {
 		for (ssize_t i = 0; i < n; i++) {

@@ -80,7 +80,8 @@ static int names_read(int dirfd, struct names *ns)
 	closedir(d);
 	if (e)
 		return -ENOMEM;
-	qsort(ns->v, ns->n, sizeof(char *), name_cmp);
+	if (ns->n)
+		qsort(ns->v, ns->n, sizeof(char *), name_cmp);
 	return 0;
 }
 

@@ -100,7 +100,7 @@ TEST(messages)
 		 "level=99999999999999999999999: must be a whole number"},
 		{"threads=257", "threads=257: must be between 0 and 256"},
 		{"threads=4294967297", "threads=4294967297: must be between 0 and 256"},
-		{"interval=0", "interval=0: must be between 1 and 3600"},
+		{"interval=0", "interval=0: must be between 1s and 1h"},
 		{"min-age=1w", "min-age=1w: must be seconds, or a number with s, m, h or d"},
 		{"min-age=3651d", "min-age=3651d: must be between 0 and 3650d"},
 		{"min-size=0", "min-size=0: must be between 1 and 1T"},
@@ -197,7 +197,7 @@ TEST(format_defaults)
 	CHECK_STR(
 		s,
 		"rw,dev,suid,exec,atime,high=75,low=65,critical=82,auto=on,spill=layers,min-age=1m,"
-		"min-size=1,store-size=0,pack-size=128M,level=3,threads=0,interval=5");
+		"min-size=1,store-size=0,pack-size=128M,level=3,threads=0,interval=5s");
 }
 
 TEST(format_reads_back)
