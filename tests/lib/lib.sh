@@ -9,8 +9,8 @@
 #	...
 #	ok "what was shown"
 #
-# What it keeps: a test leaves nothing behind. It runs in a mount namespace of its own, with a private
-# tmpfs on /run/spillfs, and its EXIT trap unmounts what it mounted, aborts FUSE connections that do not
+# What it keeps: a test leaves nothing behind. It runs in a mount namespace of its own, with a run directory
+# of its own (SPILLFS_RUN_DIR), and its EXIT trap unmounts what it mounted, aborts FUSE connections that do not
 # answer, and ends the daemons it started, by pid and only those.
 #
 # A test exits 0 (passed), 1 (failed) or 77 (cannot run here; says why). With SPILLFS_TEST_PLAIN=1 the mount
@@ -24,7 +24,6 @@ T_BUILD=${BUILD:-build}
 [[ $T_BUILD == /* ]] || T_BUILD=$T_TOP/$T_BUILD
 SPILLFS=${SPILLFS:-$T_BUILD/spillfs}
 SPILLCTL=${SPILLCTL:-$T_BUILD/spillctl}
-T_RUN=/run/spillfs
 T_NAME=$(basename "$0" .sh)
 T_DAEMONS=() # "pid starttime" of every daemon seen
 T_JOBS=()    # pids of background jobs (t_bg)
@@ -99,8 +98,11 @@ t_init()
 	fi
 	[[ -c /dev/fuse ]] || t_plain || skip "no /dev/fuse"
 	mount --make-rprivate / || fail "cannot make mounts private"
-	mkdir -p "$T_RUN" && mount -t tmpfs -o mode=0700 spilltest "$T_RUN" || fail "tmpfs on $T_RUN"
 	T_TMP=$(mktemp -d "${TMPDIR:-/tmp}/spilltest.XXXXXX") || fail "mktemp"
+	# Not below /run/spillfs: who removes that directory elsewhere takes our mounts on it away.
+	export T_RUN=$T_TMP/.run SPILLFS_RUN_DIR=$T_TMP/.run
+	mkdir "$T_RUN" || fail "mkdir $T_RUN"
+	mount -t tmpfs -o mode=0700 spilltest "$T_RUN" || fail "tmpfs on $T_RUN"
 	trap t_cleanup EXIT
 	trap 'exit 143' TERM
 	trap 'exit 130' INT
@@ -142,8 +144,7 @@ T_LOOPS=()
 # Mount points of this test, oldest first (mountinfo writes blank as \040).
 t_mounts_below()
 {
-	awk -v a="$T_TMP/" -v b="$T_RUN" '
-		index($5, a) == 1 || index($5, b) == 1 { print $5 }' /proc/self/mountinfo |
+	awk -v a="$T_TMP/" 'index($5, a) == 1 { print $5 }' /proc/self/mountinfo |
 		while IFS= read -r m; do printf '%b\n' "${m//\\/\\0}"; done
 }
 
