@@ -716,7 +716,7 @@ TEST(server_stop_with_a_stuck_client)
 	usleep(200000); /* 100 MB: the handler waits for us by now */
 	before = clock_mono_ns();
 	ctl_server_stop(s);
-	CHECK((clock_mono_ns() - before) / 1000000 < 5000);
+	CHECK((clock_mono_ns() - before) / 1000000 < 30000);
 	close(fd);
 }
 
