@@ -432,10 +432,14 @@ static void fuse_states(void)
 	dev = mnt_fuse(dir, "spillfs", MS_NOSUID | MS_NODEV, 1u << 20);
 	CHECK(dev >= 0);
 	CHECK_EQ(mnt_list(&list, &n), 0);
-	CHECK_EQ(n, 1);
-	CHECK_STR(list[0], dir);
-	free(list[0]);
+	bool listed = false; /* others may be mounted on this machine */
+
+	for (size_t i = 0; i < n; i++) {
+		listed = listed || !strcmp(list[i], dir);
+		free(list[i]);
+	}
 	free(list);
+	CHECK(listed);
 	/* nobody answers, but the device is open: stuck, not dead */
 	CHECK_EQ(mnt_probe(dir, &state, NULL), -ETIMEDOUT);
 	CHECK_EQ(mnt_guard_up(dir, &msg), -ETIMEDOUT);
