@@ -104,6 +104,9 @@ void tier_meta_changed_fd(struct tier *t, int fd); /* the same by an fd, O_PATH 
 /* A new descriptor of n's hot inode, for what needs one that is not O_PATH (inode flags). Not for
  * data. */
 int tier_node_open(struct tier *t, struct node *n, int flags);
+/* Does the hot file system list trusted.* names only to the privileged (ext4, xfs), or to everybody
+ * (btrfs)? */
+bool tier_hides_trusted(const struct tier *t);
 /* A regular file came into being (for the counts in status). */
 void tier_created(struct tier *t);
 /* utimensat(2) on n, excluded against spill and recall, which restore times themselves. */

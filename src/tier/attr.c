@@ -124,6 +124,11 @@ int tier_node_open(struct tier *t, struct node *n, int flags)
 	return node_open(t, n, flags);
 }
 
+bool tier_hides_trusted(const struct tier *t)
+{
+	return hot_fs_type(t->hot) != HOT_BTRFS;
+}
+
 void tier_created(struct tier *t)
 {
 	atomic_fetch_add(&t->n_regular, 1);

@@ -359,11 +359,13 @@ int tier_truncate(struct tier *t, struct node *n, uint64_t size)
 	node_unlock(t, n);
 	if (r)
 		return r;
-	cleanup_fd int fd = node_open(t, n, O_WRONLY | O_NOFOLLOW);
+	/* truncate(2), not ftruncate(2): the two differ in whether an equal size changes times. */
+	cleanup_fd int fd = node_open(t, n, O_PATH | O_NOFOLLOW);
+	char p[32];
 
 	if (fd < 0)
 		r = fd;
-	else if (ftruncate(fd, (off_t)size)) /* user effect */
+	else if (truncate(hot_fd_path(fd, p), (off_t)size)) /* user effect */
 		r = -errno;
 	node_lock(t, n);
 	n->opens--;
