@@ -115,7 +115,7 @@ void op_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
 {
 	/* The hot file system would hide trusted.* from callers without CAP_SYS_ADMIN, but it sees
 	 * us. */
-	bool root = fuse_req_ctx(req)->uid == 0;
+	bool all = fuse_req_ctx(req)->uid == 0 || !tier_hides_trusted(fs_of(req)->t);
 	char *buf = io_buffer();
 	size_t out = 0;
 	struct xat x;
@@ -132,7 +132,7 @@ void op_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
 	for (ssize_t i = 0; i < n;) {
 		size_t len = strlen(buf + i) + 1;
 		bool show =
-			!hot_xattr_reserved(buf + i) && (root || strncmp(buf + i, "trusted.", 8));
+			!hot_xattr_reserved(buf + i) && (all || strncmp(buf + i, "trusted.", 8));
 
 		if (show) {
 			memmove(buf + out, buf + i, len);
