@@ -43,7 +43,7 @@ static int set_owner_mode(struct fs *f, struct node *n, const struct stat *st, i
 
 	if (r)
 		return r;
-	if (set & (FUSE_SET_ATTR_UID | FUSE_SET_ATTR_GID)) {
+	if (set & (FUSE_SET_ATTR_UID | FUSE_SET_ATTR_GID) || !(set & FUSE_SET_ATTR_MODE)) {
 		uid_t uid = set & FUSE_SET_ATTR_UID ? st->st_uid : (uid_t)-1;
 		gid_t gid = set & FUSE_SET_ATTR_GID ? st->st_gid : (gid_t)-1;
 
@@ -59,7 +59,8 @@ static int set_owner_mode(struct fs *f, struct node *n, const struct stat *st, i
 	return r;
 }
 
-static int set_size(struct fs *f, struct node *n, const struct stat *st, struct fuse_file_info *fi)
+static int set_size(struct fs *f, struct node *n, const struct stat *st, struct fuse_file_info *fi,
+		    gid_t gid)
 {
 	const struct fuse_setattr_in *in = raw_arg(sizeof(*in));
 	bool kill = in && in->valid & ABI_FATTR_KILL_SUIDGID;
@@ -67,7 +68,7 @@ static int set_size(struct fs *f, struct node *n, const struct stat *st, struct 
 	int r = 0;
 
 	if (kill)
-		fsetid_drop();
+		fsetid_drop(gid);
 	int fd = file ? tier_file_fd(f->t, file) : -1;
 
 	if (fd >= 0) /* the open decides what is allowed, not today's mode or flags */
@@ -94,6 +95,7 @@ static int set_times(struct fs *f, struct node *n, const struct stat *st, int se
 	return tier_utimens(f->t, n, ts);
 }
 
+#define SET_OWNER_MODE (FUSE_SET_ATTR_UID | FUSE_SET_ATTR_GID | FUSE_SET_ATTR_MODE)
 #define SET_TIMES                                                                                  \
 	(FUSE_SET_ATTR_ATIME | FUSE_SET_ATTR_MTIME | FUSE_SET_ATTR_ATIME_NOW |                     \
 	 FUSE_SET_ATTR_MTIME_NOW)
@@ -108,10 +110,11 @@ void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int set, struct
 		reply_err(req, r);
 		return;
 	}
-	if (set & (FUSE_SET_ATTR_UID | FUSE_SET_ATTR_GID | FUSE_SET_ATTR_MODE))
+	/* chown(path, -1, -1) comes without a bit, and changes ctime. */
+	if (set & SET_OWNER_MODE || !(set & (FUSE_SET_ATTR_SIZE | SET_TIMES)))
 		r = set_owner_mode(f, n, st, set);
 	if (!r && set & FUSE_SET_ATTR_SIZE)
-		r = set_size(f, n, st, fi);
+		r = set_size(f, n, st, fi, fuse_req_ctx(req)->gid);
 	if (!r && set & SET_TIMES)
 		r = set_times(f, n, st, set);
 	if (r)

@@ -9,6 +9,7 @@
  */
 #include "fs_int.h"
 
+#include <grp.h>
 #include <linux/capability.h>
 #include <linux/securebits.h>
 #include <sched.h>
@@ -20,6 +21,9 @@ static _Thread_local bool own_fs;
 
 void creds_init(void)
 {
+	/* Group membership decides over setgid bits: root's groups are not the callers'. */
+	if (setgroups(0, NULL))
+		log_warn("setgroups: %s", strerror(errno));
 	if (prctl(PR_SET_SECUREBITS, SECBIT_NO_SETUID_FIXUP, 0, 0, 0))
 		log_warn("PR_SET_SECUREBITS: %s; files of other users may be created with the "
 			 "wrong rights",
@@ -58,12 +62,15 @@ static void fsetid(bool on)
 	syscall(SYS_capset, &h, d);
 }
 
-void fsetid_drop(void)
+void fsetid_drop(gid_t gid)
 {
+	if (gid)
+		syscall(SYS_setfsgid, gid);
 	fsetid(false);
 }
 
 void fsetid_restore(void)
 {
 	fsetid(true);
+	syscall(SYS_setfsgid, 0);
 }

@@ -60,7 +60,7 @@ void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 		return;
 	}
 	if (kill)
-		fsetid_drop();
+		fsetid_drop(fuse_req_ctx(req)->gid);
 	r = open_node(f, n, fi);
 	if (kill)
 		fsetid_restore();
@@ -234,7 +234,15 @@ void op_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t size, off_
 		reply_err(req, fd == -EXDEV ? -EBADF : fd);
 		return;
 	}
-	if (fi->flags & O_DIRECT) { /* the hot file wants aligned memory */
+	/* Pages written back from a shared mapping end where the file ends, which O_DIRECT does not
+	 * take. */
+	cleanup_fd int buffered = -1;
+
+	if (fi->writepage && fcntl(fd, F_GETFL) & O_DIRECT) {
+		buffered = hot_reopen(fd, O_WRONLY);
+		if (buffered >= 0)
+			fd = buffered;
+	} else if (fi->flags & O_DIRECT) { /* the hot file wants aligned memory */
 		void *al = io_buffer();
 
 		if (al && size <= IO_MAX) {
@@ -243,7 +251,7 @@ void op_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t size, off_
 		}
 	}
 	if (kill)
-		fsetid_drop();
+		fsetid_drop(fuse_req_ctx(req)->gid);
 	ssize_t n = write_waiting(f, fd, buf, size, off);
 
 	if (kill)

@@ -71,9 +71,9 @@ void *handle_take(struct handles *h, enum handle_kind kind, uint64_t fh);
 void creds_init(void); /* once, before threads */
 void creds_enter(uid_t uid, gid_t gid, mode_t umask_bits);
 void creds_leave(void);
-/* Without CAP_FSETID writes and truncations clear setuid and setgid bits, as they do for callers
- * who lack it. */
-void fsetid_drop(void);
+/* As a caller of group gid without CAP_FSETID: writes and truncations clear setuid and setgid bits
+ * (the setgid bit of a file that its group may not execute only for callers outside the group). */
+void fsetid_drop(gid_t gid);
 void fsetid_restore(void);
 
 /* ---- reply helpers */
