@@ -77,6 +77,7 @@ int tier_adopt_file(struct tier *t, struct node *n, int fd, int flags, struct fi
 bool tier_would_block(struct tier *t, struct node *n, int flags);
 void tier_release_file(struct tier *t, struct file *f);
 struct node *file_node(const struct file *f);
+int file_flags(const struct file *f); /* access mode, O_DIRECT, O_NOATIME as opened */
 /* pread as the user sees the file, from the hot tier or the store. -EIO: the data cannot be proved
  * right. */
 ssize_t tier_read(struct tier *t, struct file *f, void *buf, size_t len, uint64_t off);

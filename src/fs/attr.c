@@ -59,16 +59,18 @@ static int set_owner_mode(struct fs *f, struct node *n, const struct stat *st, i
 	return r;
 }
 
-static int set_size(struct fs *f, struct node *n, const struct stat *st, struct fuse_file_info *fi,
-		    gid_t gid)
+static int set_size(fuse_req_t req, struct node *n, const struct stat *st,
+		    struct fuse_file_info *fi)
 {
+	struct fs *f = fs_of(req);
 	const struct fuse_setattr_in *in = raw_arg(sizeof(*in));
 	bool kill = in && in->valid & ABI_FATTR_KILL_SUIDGID;
 	struct file *file = fi ? handle_get(f->h, HANDLE_FILE, fi->fh) : NULL;
 	int r = 0;
 
-	if (kill)
-		fsetid_drop(gid);
+	struct stat now;
+
+	kill = kill && !tier_getattr(f->t, n, &now) && fsetid_drop(req, &now);
 	int fd = file ? tier_file_fd(f->t, file) : -1;
 
 	if (fd >= 0) /* the open decides what is allowed, not today's mode or flags */
@@ -114,7 +116,7 @@ void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int set, struct
 	if (set & SET_OWNER_MODE || !(set & (FUSE_SET_ATTR_SIZE | SET_TIMES)))
 		r = set_owner_mode(f, n, st, set);
 	if (!r && set & FUSE_SET_ATTR_SIZE)
-		r = set_size(f, n, st, fi, fuse_req_ctx(req)->gid);
+		r = set_size(req, n, st, fi);
 	if (!r && set & SET_TIMES)
 		r = set_times(f, n, st, set);
 	if (r)

@@ -62,11 +62,31 @@ static void fsetid(bool on)
 	syscall(SYS_capset, &h, d);
 }
 
-void fsetid_drop(gid_t gid)
+bool caller_in_group(fuse_req_t req, gid_t gid)
 {
-	if (gid)
-		syscall(SYS_setfsgid, gid);
+	gid_t groups[256];
+
+	if (fuse_req_ctx(req)->gid == gid)
+		return true;
+	int n = fuse_req_getgroups(req, (int)ARRAY_SIZE(groups), groups);
+
+	for (int i = 0; i < MIN(n, (int)ARRAY_SIZE(groups)); i++)
+		if (groups[i] == gid)
+			return true;
+	return false;
+}
+
+bool fsetid_drop(fuse_req_t req, const struct stat *st)
+{
+	gid_t gid = fuse_req_ctx(req)->gid;
+
+	if (!(st->st_mode & (S_ISUID | S_ISGID)))
+		return false;
+	if (caller_in_group(req, st->st_gid))
+		gid = st->st_gid;
+	syscall(SYS_setfsgid, gid);
 	fsetid(false);
+	return true;
 }
 
 void fsetid_restore(void)

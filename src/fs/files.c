@@ -59,8 +59,9 @@ void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 		reply_err(req, r);
 		return;
 	}
-	if (kill)
-		fsetid_drop(fuse_req_ctx(req)->gid);
+	struct stat st;
+
+	kill = kill && !tier_getattr(f->t, n, &st) && fsetid_drop(req, &st);
 	r = open_node(f, n, fi);
 	if (kill)
 		fsetid_restore();
@@ -177,6 +178,16 @@ void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	fuse_reply_err(req, 0);
 }
 
+/* The hot descriptor was opened with the flags of the open; fcntl(2) may have turned O_DIRECT on or
+ * off since. Then one more descriptor serves this request. Returns it, or -1: the usual one is
+ * right. */
+static int fd_of_mode(const struct file *file, int fd, bool direct, int accmode)
+{
+	if (!(file_flags(file) & O_DIRECT) == !direct)
+		return -1;
+	return hot_reopen(fd, accmode | (direct ? O_DIRECT : 0));
+}
+
 void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi)
 {
 	struct file *file = file_of(req, fi);
@@ -187,7 +198,12 @@ void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse
 		reply_err(req, file ? -ENOMEM : -EBADF);
 		return;
 	}
-	ssize_t n = tier_read(fs_of(req)->t, file, buf, MIN(size, IO_MAX), (uint64_t)off);
+	size = MIN(size, IO_MAX);
+	bool direct = fi->flags & O_DIRECT;
+	int fd = !(file_flags(file) & O_DIRECT) == !direct ? -1 : tier_file_fd(fs_of(req)->t, file);
+	cleanup_fd int own = fd < 0 ? -1 : fd_of_mode(file, fd, direct, O_RDONLY);
+	ssize_t n = own < 0 ? tier_read(fs_of(req)->t, file, buf, size, (uint64_t)off)
+			    : pread_full(own, buf, size, off);
 
 	if (n < 0)
 		reply_err(req, (int)n);
@@ -236,13 +252,12 @@ void op_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t size, off_
 	}
 	/* Pages written back from a shared mapping end where the file ends, which O_DIRECT does not
 	 * take. */
-	cleanup_fd int buffered = -1;
+	bool direct = fi->flags & O_DIRECT && !fi->writepage;
+	cleanup_fd int own = fd_of_mode(file, fd, direct, O_WRONLY);
 
-	if (fi->writepage && fcntl(fd, F_GETFL) & O_DIRECT) {
-		buffered = hot_reopen(fd, O_WRONLY);
-		if (buffered >= 0)
-			fd = buffered;
-	} else if (fi->flags & O_DIRECT) { /* the hot file wants aligned memory */
+	if (own >= 0)
+		fd = own;
+	if (direct) { /* the hot file wants aligned memory */
 		void *al = io_buffer();
 
 		if (al && size <= IO_MAX) {
@@ -250,8 +265,9 @@ void op_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t size, off_
 			buf = al;
 		}
 	}
-	if (kill)
-		fsetid_drop(fuse_req_ctx(req)->gid);
+	struct stat st;
+
+	kill = kill && !fstat(fd, &st) && fsetid_drop(req, &st);
 	ssize_t n = write_waiting(f, fd, buf, size, off);
 
 	if (kill)

@@ -71,9 +71,12 @@ void *handle_take(struct handles *h, enum handle_kind kind, uint64_t fh);
 void creds_init(void); /* once, before threads */
 void creds_enter(uid_t uid, gid_t gid, mode_t umask_bits);
 void creds_leave(void);
-/* As a caller of group gid without CAP_FSETID: writes and truncations clear setuid and setgid bits
- * (the setgid bit of a file that its group may not execute only for callers outside the group). */
-void fsetid_drop(gid_t gid);
+/* By the caller's own group or one of its others (read from /proc). */
+bool caller_in_group(fuse_req_t req, gid_t gid);
+/* Act as a caller without CAP_FSETID: writes and truncations clear setuid and setgid bits of the
+ * file (the setgid bit of one that its group may not execute only for callers outside that group).
+ * False: it has none. */
+bool fsetid_drop(fuse_req_t req, const struct stat *st);
 void fsetid_restore(void);
 
 /* ---- reply helpers */

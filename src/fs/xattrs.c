@@ -41,17 +41,9 @@ static void xat_put(fuse_req_t req, struct xat *x)
  * for it. */
 static bool acl_kills_sgid(fuse_req_t req, const struct xat *x, struct stat *st)
 {
-	const struct fuse_ctx *c = fuse_req_ctx(req);
-	gid_t groups[64];
-
-	if (c->uid == 0 || stat(x->path, st) || !(st->st_mode & S_ISGID) || st->st_gid == c->gid)
+	if (fuse_req_ctx(req)->uid == 0 || stat(x->path, st) || !(st->st_mode & S_ISGID))
 		return false;
-	int n = fuse_req_getgroups(req, (int)ARRAY_SIZE(groups), groups);
-
-	for (int i = 0; i < MIN(n, (int)ARRAY_SIZE(groups)); i++)
-		if (groups[i] == st->st_gid)
-			return false;
-	return true;
+	return !caller_in_group(req, st->st_gid);
 }
 
 void op_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *value, size_t size,

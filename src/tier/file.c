@@ -188,6 +188,11 @@ void tier_release_file(struct tier *t, struct file *f)
 	free(f);
 }
 
+int file_flags(const struct file *f)
+{
+	return f->flags;
+}
+
 struct node *file_node(const struct file *f)
 {
 	return f->n;
