@@ -33,4 +33,6 @@ c_verify()
 {
 	t_same "$T_TMP/want" "$1/tree" "the tree" -T ${3:+"$3"} && [[ ! -e $1/gone ]]
 }
+# Count from before the tiers are opened.
+export SPILLFS_FAULT_EARLY=1
 CRASH_NO_STEPS=1 CRASH_FROM=1 crash_main

@@ -21,8 +21,9 @@ c_prepare()
 }
 c_op()
 {
-	cd "$1/t" || return 1
-	mv -f file1 stub1 && mv -f stub2 file2 && mv -f stub3 stub4 && rm kept-too
+	local t=$1/t # no cd: it would keep the mount busy
+	mv -f "$t/file1" "$t/stub1" && mv -f "$t/stub2" "$t/file2" && mv -f "$t/stub3" "$t/stub4" &&
+		rm "$t/kept-too"
 }
 c_verify()
 {

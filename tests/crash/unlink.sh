@@ -25,7 +25,7 @@ few_objects()
 }
 c_op()
 {
-	rm "$1/t"/{1,2,3,4,5,6} && t_until 15 few_objects
+	rm "$1/t"/{1,2,3,4,5,6} && t_until 30 few_objects
 }
 c_verify()
 {

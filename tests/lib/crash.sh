@@ -11,6 +11,8 @@
 # CRASH_FROM=1 sweeps the mount too, otherwise the sweep starts where the operation does. CRASH_TIME: seconds (130);
 # when they do not suffice for all N, every second, third, ... is tried, beginning with another one each time.
 
+NOW=0
+
 crash_main()
 {
 	local fs=${1:-ext4} size=${2:-96M} n total from to step rc end tried=0 died=0
@@ -28,7 +30,7 @@ crash_main()
 	c_prepare "$DIR"
 	t_umount "$DIR"
 	t_expose "$DIR"
-	umount "$HOT" || fail "umount $HOT"
+	t_unfs "$HOT"
 	mkdir "$BASE"
 	cp --sparse=always "$HOT.img" "$BASE/hot.img"
 	cp -a "$STORE" "$BASE/store"
@@ -71,10 +73,12 @@ crash_steps()
 # A fresh copy of everything, mounted; N 0: no fault. Returns the exit code of spillfs.
 crash_start()
 {
-	cp --sparse=always "$BASE/hot.img" "$HOT.img"
+	# A new name each time: the kernel may still be detaching the loop device of the last one.
+	NOW=$((NOW + 1))
+	cp --sparse=always "$BASE/hot.img" "$T_TMP/now.$NOW.img"
 	rm -rf "$STORE" "$T_TMP/trace"
 	cp -a "$BASE/store" "$STORE"
-	t_mount_img "$HOT.img" "$HOT"
+	t_mount_img "$T_TMP/now.$NOW.img" "$HOT"
 	: >"$T_TMP/spillfs.log"
 	export SPILLFS_FAULT_TRACE=$T_TMP/trace
 	(($1)) && export SPILLFS_FAULT=$1:kill
@@ -119,7 +123,8 @@ crash_verify()
 	# Bare: no stub is left, so what the hot tier holds is all there is.
 	t_expose "$DIR"
 	(c_verify "$DIR" "$done_" -x) || fail "$where: wrong in the hot tier itself after recalling all"
-	umount "$HOT" || umount -l "$HOT"
+	t_unfs "$HOT"
+	rm "$T_TMP/now.$NOW.img"
 }
 
 # c_old_or_new DONE FILE OLD NEW: FILE holds what OLD does, or NEW; "-" stands for no file.

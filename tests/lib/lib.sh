@@ -167,6 +167,8 @@ t_proc_id()
 	st=$(cat "/proc/$1/stat" 2>/dev/null) || return 1
 	[[ $st == *"(spillfs"* ]] || return 1
 	st=${st##*) }
+	# a dead one that nobody has collected (its other threads end after the first)
+	[[ $st != Z* ]] || (($(find "/proc/$1/task" -mindepth 1 -maxdepth 1 2>/dev/null | wc -l) > 1)) || return 1
 	# shellcheck disable=SC2086
 	set -- "$1" $st
 	echo "$1 ${21}"
@@ -316,6 +318,12 @@ t_expose()
 	return 0
 }
 
+# Unmount a file system that t_fs or t_mount_img mounted; no lazy unmount, since that would go on writing.
+t_unfs()
+{
+	t_until 20 umount "$1" 2>/dev/null || fail "umount $1: still in use: $(grep -F "$1" /proc/self/mountinfo)"
+}
+
 # ---- spillctl ----------------------------------------------------------------------------------------
 
 t_ctl()
@@ -344,12 +352,20 @@ t_spill_some()
 }
 t_state()
 {
-	if t_plain; then echo resident; else t_ctl info --json "$1" | jq -r .state; fi
+	local out
+	if t_plain; then
+		echo resident
+		return
+	fi
+	out=$(t_ctl info --json "$1") || return
+	jq -r .state <<<"$out"
 }
 # t_status DIR JQ-EXPRESSION
 t_status()
 {
-	t_ctl status --json -m "$1" | jq -r "$2"
+	local out
+	out=$(t_ctl status --json -m "$1" 2>"$T_TMP/status.err") || return
+	jq -r "$2" <<<"$out"
 }
 t_want_state()
 {
