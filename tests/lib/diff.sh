@@ -18,7 +18,7 @@ diff_main()
 	mkdir "$T_TMP/$fs/a" "$T_TMP/$fs/b"
 	t_spillfs "$T_TMP/store" "$T_TMP/$fs/b"
 
-	timeout -k 5 $((each + 200)) "$tool" --seed "$seed" --seeds 100000 --time "$each" \
+	timeout -k 5 $((each + 200)) "$tool" --seed "$seed" --seeds "${DIFF_SEEDS:-40}" --time "$each" \
 		"$T_TMP/$fs/a" "$T_TMP/$fs/b" || fail "fsdiff on $fs, nothing spilled (exit $?)"
 	ok "no difference, nothing spilled"
 	if t_plain; then
@@ -27,7 +27,7 @@ diff_main()
 	fi
 
 	for half in 4 20; do
-		timeout -k 5 $((each + 200)) "$tool" --seed "$seed" --seeds 100000 --time $((each / 2)) \
+		timeout -k 5 $((each + 200)) "$tool" --seed "$seed" --seeds "${DIFF_SEEDS:-40}" --time $((each / 2)) \
 			--every "$half" --spill "$SPILLCTL spill %s" --spill "$SPILLCTL recall %s" \
 			"$T_TMP/$fs/a" "$T_TMP/$fs/b" ||
 			fail "fsdiff on $fs with a spill or recall each $half operations (exit $?)"

@@ -17,6 +17,8 @@ static const struct known {
 	{"fallocate", "fallocate COLLAPSE", EOPNOTSUPP,
 	 "fs/fuse/file.c refuses all modes but KEEP_SIZE, PUNCH_HOLE and ZERO_RANGE itself"},
 	{"fallocate", "fallocate INSERT", EOPNOTSUPP, "the same"},
+	{"read", "", EISDIR,
+	 "read(2) of a directory is EINVAL on btrfs, EISDIR on FUSE and elsewhere"},
 };
 
 static bool maybe_known(const struct op *o)
