@@ -8,14 +8,16 @@
 #
 #   node_make DIR MB [ext4|xfs]  DIR/disk.img, DIR/node (the image root), DIR/bare (the disk itself), DIR/store
 #   node_mount [OPTIONS]         spillfs over NODE
-#   node_umount                  spillfs off again (the guard stays)
+#   node_umount                  spillfs off again (the guard stays); returns when the daemon has ended
 #   node_used_pct                percent of the small disk in use, as kubelet counts (100 - free*100/total)
-#   node_spill PATH..., node_recall PATH..., node_status   spillctl; nothing to do in plain mode
+#   node_spill PATH..., node_recall PATH...   spillctl; files in use may stay. Its answer is in NODE_CTL
+#   node_status, node_state PATH              (all of these have nothing to do in plain mode)
 #   node_done                    everything off
 
 NODE=
 NODE_BARE=
 NODE_STORE=
+NODE_CTL=
 NODE_BIN=${NODE_BIN:-}
 
 node_plain()
@@ -48,23 +50,49 @@ node_mount()
 
 node_umount()
 {
-	umount "$NODE"
+	local pid i
+	pid=$(node_daemon)
+	umount "$NODE" || return 1
+	[ -n "$pid" ] || return 0
+	for ((i = 0; i < 600; i++)); do
+		[ -d "/proc/$pid" ] || return 0
+		sleep 0.1
+	done
+	echo "node: the daemon, pid $pid, does not end" >&2
+	return 1
 }
 
 node_used_pct()
 {
-	set -- $(stat -f -c '%b %a' "$NODE_BARE")
-	echo $((100 - $2 * 100 / $1))
+	local total free
+	read -r total free < <(stat -f -c '%b %a' "$NODE_BARE")
+	echo $((100 - free * 100 / total))
 }
 
+# -m: an engine's bind mount of its own root onto itself (dockerd) must not hide which mount is meant.
+node_ctl()
+{
+	local rc
+	node_plain && return 0
+	NODE_CTL=$("$NODE_BIN/spillctl" -m "$NODE" --json "$@" 2>/dev/null)
+	rc=$?
+	# Files in use may stay (23, with nothing in errors or failed).
+	[ $rc = 0 ] && return 0
+	[ $rc = 23 ] && [ "$(jq '.errors == [] and .files_failed == 0' <<<"$NODE_CTL")" = true ] && return 0
+	echo "node: spillctl $1: exit $rc: $(jq -c '[.errors, .failed]' <<<"$NODE_CTL" | cut -c1-300)" >&2
+	return 1
+}
 node_spill()
 {
-	node_plain || "$NODE_BIN/spillctl" spill --json "$@" >>"$NODE_STORE.ctl.log" 2>&1
+	node_ctl spill "$@"
 }
-
 node_recall()
 {
-	node_plain || "$NODE_BIN/spillctl" recall --json "$@" >>"$NODE_STORE.ctl.log" 2>&1
+	node_ctl recall "$@"
+}
+node_state()
+{
+	"$NODE_BIN/spillctl" info --json "$1" | jq -r .state
 }
 
 node_status()
