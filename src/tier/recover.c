@@ -298,24 +298,40 @@ static int distrust(struct tier *t)
 	return n < 0 ? (int)n : 0;
 }
 
+struct pack_recovery {
+	struct tier *t;
+	bool index_used;      /* not a new one in place of a lost one */
+	uint32_t orphans[16]; /* more than one batch leaves are found again at the next mount */
+	size_t n;
+};
+
 static void pack_problem(void *ctx, uint32_t pack, int err, const char *what)
 {
-	struct tier *t = ctx;
+	struct pack_recovery *pr = ctx;
 
+	/* The epochs agree, so the index is no older than the packs: a pack it does not know comes
+	 * from a batch that never committed, and no marker names anything in it. */
+	if (err == -ESTALE && pr->index_used && pr->n < ARRAY_SIZE(pr->orphans)) {
+		pr->orphans[pr->n++] = pack;
+		return;
+	}
 	log_err("pack %u: %s (%s); files in it may be unreadable, run spillctl check", pack, what,
 		strerror(-err));
-	atomic_fetch_add(&t->n_errors, 1);
+	atomic_fetch_add(&pr->t->n_errors, 1);
 }
 
 static int recover_packs(struct tier *t)
 {
+	struct pack_recovery pr = {.t = t};
 	struct pack_row *rows = NULL;
 	struct pack_len *lens = NULL;
+	uint64_t e;
 	size_t n = 0;
 	int r = index_pack_list(t->ix, &rows, &n);
 
 	if (r)
 		return r;
+	pr.index_used = !index_meta_get(t->ix, "epoch", &e);
 	lens = calloc(n ? n : 1, sizeof(*lens));
 	if (!lens) {
 		free(rows);
@@ -323,7 +339,11 @@ static int recover_packs(struct tier *t)
 	}
 	for (size_t i = 0; i < n; i++)
 		lens[i] = rows[i].len;
-	r = store_recover(t->store, lens, n, pack_problem, t);
+	r = store_recover(t->store, lens, n, pack_problem, &pr);
+	for (size_t i = 0; i < pr.n && !r; i++) {
+		log_info("pack %u: left by a batch that was cut off; removed", pr.orphans[i]);
+		r = store_remove_pack(t->store, pr.orphans[i]);
+	}
 	free(lens);
 	free(rows);
 	return r;
