@@ -208,7 +208,10 @@ int mnt_list(char ***ret, size_t *ret_n)
 	for (size_t i = 0; i < t.n; i++) {
 		const struct mnt_entry *e = &t.v[i];
 
-		if (strcmp(e->fstype, SPILLFS_FSTYPE) || mnt_top(&t, e->point) != e)
+		/* Engines bind parts of their data root onto themselves: those are no mounts of
+		 * ours. */
+		if (strcmp(e->fstype, SPILLFS_FSTYPE) || strcmp(e->root, "/") ||
+		    mnt_top(&t, e->point) != e)
 			continue;
 		v[n] = strdup(e->point);
 		if (!v[n++]) {

@@ -7,7 +7,7 @@
 t_init
 t_need_tool fileop
 n=${HUNDREDK:-100000}
-t_fs ext4 1500M "$T_TMP/fs"
+t_fs ext4 3G "$T_TMP/fs"
 dir=$T_TMP/fs/dir
 mkdir "$dir"
 t_spillfs "$T_TMP/store" "$dir"
