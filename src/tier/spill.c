@@ -649,6 +649,16 @@ static int index_batch(struct spill_batch *b, const struct pack_len *lens, size_
 
 	if (r)
 		return r;
+	/* An object found by its content may have lost its last file since; nobody can delete one
+	 * from here on. */
+	for (size_t i = 0; i < BOBJ_BUCKETS; i++)
+		for (struct bobj *bo = b->table[i]; bo; bo = bo->next) {
+			struct object *o = NULL;
+
+			if (!bo->fresh && !bo->err && index_object_get(ix, bo->o->id, &o))
+				bo->err = -EBUSY;
+			object_free(o);
+		}
 	for (size_t i = 0; i < nlens && !r; i++)
 		r = index_pack_set(ix, &lens[i]);
 	for (size_t i = 0; i < BOBJ_BUCKETS && !r; i++)
