@@ -1,0 +1,252 @@
+/* SPDX-License-Identifier: MIT
+ * The end of a spill batch: what is durable when (the table in ARCHITECTURE.md).
+ *
+ *   packs fsynced; read back and compared; rows SPILLING and epoch_next committed; the hot root's
+ * epoch; release; rows SPILLED and epoch committed
+ */
+#include "batch.h"
+
+#include <xxhash.h>
+
+#define RELEASE_FILES 256 /* descriptors and leases held at once */
+
+struct verify_sink {
+	XXH3_state_t *xx;
+	struct sha256 *sha;
+};
+
+static int verify_piece(void *ctx, const void *data, size_t len, uint64_t off)
+{
+	struct verify_sink *v = ctx;
+
+	(void)off;
+	if (v->xx)
+		XXH3_64bits_update(v->xx, data, len);
+	else
+		sha256_update(v->sha, data, len);
+	return 0;
+}
+
+/* Read the object back from the pack and compare with what was read from the hot tier. Small
+ * objects share frames: those are decoded once, through the frame cache. */
+static int verify(struct spill_batch *b, struct bobj *bo)
+{
+	const struct object *o = bo->o;
+	struct store_pos bad = {0};
+	int r;
+
+	if (!bo->have_xx)
+		return object_verify(b->t->store, o, false);
+	if (o->stream_len < FRAME_SIZE) {
+		ssize_t n =
+			store_read(b->t->store, o->segs, o->nsegs, b->buf, o->stream_len, 0, &bad);
+
+		if (n != (ssize_t)o->stream_len)
+			return n < 0 ? (int)n : -EUCLEAN;
+		return XXH3_64bits(b->buf, o->stream_len) == bo->xx ? 0 : -EBADMSG;
+	}
+	struct verify_sink v = {.xx = XXH3_createState()};
+
+	if (!v.xx)
+		return -ENOMEM;
+	XXH3_64bits_reset(v.xx);
+	r = store_stream(b->t->store, o->segs, o->nsegs, verify_piece, &v, &bad);
+	if (!r && XXH3_64bits_digest(v.xx) != bo->xx)
+		r = -EBADMSG;
+	XXH3_freeState(v.xx);
+	return r;
+}
+
+static void verify_all(struct spill_batch *b)
+{
+	for (size_t i = 0; i < BOBJ_BUCKETS; i++)
+		for (struct bobj *bo = b->table[i]; bo; bo = bo->next) {
+			bo->err = verify(b, bo);
+			if (bo->err)
+				log_err("object %llu: reading back from the store failed: %s; the "
+					"file "
+					"stays in the hot tier",
+					(unsigned long long)bo->o->id.v, strerror(-bo->err));
+		}
+}
+
+static struct file_row row_of(struct spill_batch *b, const struct entry *e, enum residency state)
+{
+	struct file_row row = {
+		.id = node_hot_id(b->t, e->rel.n),
+		.obj = e->bo->o->id,
+		.state = state,
+	};
+
+	if (state == RES_PREMIGRATED) {
+		row.size = (uint64_t)e->rel.st.st_size;
+		ts_to_ns(&e->rel.st.st_mtim, &row.mtime_ns);
+		ts_to_ns(&e->rel.st.st_ctim, &row.ctime_ns);
+		row.snap_ns = e->rel.snap_ns;
+	}
+	return row;
+}
+
+static int commit_or_not(struct spill_batch *b, int r, struct freed *fr)
+{
+	if (r)
+		index_rollback(b->t->ix);
+	else
+		r = index_commit(b->t->ix);
+	if (r)
+		freed_forget(fr);
+	else
+		freed_release(b->t, fr);
+	return r;
+}
+
+/* Rows SPILLING, objects, pack lengths and the coming epoch: one transaction. */
+static int index_batch(struct spill_batch *b, const struct pack_len *lens, size_t nlens,
+		       uint64_t epoch)
+{
+	struct index *ix = b->t->ix;
+	struct freed fr = {0};
+	int r = index_begin(ix);
+
+	if (r)
+		return r;
+	/* An object found by its content may have lost its last file since; nobody can delete one
+	 * from here on. */
+	for (size_t i = 0; i < BOBJ_BUCKETS; i++)
+		for (struct bobj *bo = b->table[i]; bo; bo = bo->next) {
+			struct object *o = NULL;
+
+			if (!bo->fresh && !bo->err && index_object_get(ix, bo->o->id, &o))
+				bo->err = -EBUSY;
+			object_free(o);
+		}
+	for (size_t i = 0; i < nlens && !r; i++)
+		r = index_pack_set(ix, &lens[i]);
+	for (size_t i = 0; i < BOBJ_BUCKETS && !r; i++)
+		for (struct bobj *bo = b->table[i]; bo && !r; bo = bo->next)
+			if (bo->fresh && !bo->err)
+				r = index_object_put(ix, bo->o); /* refs 0, counted by the rows */
+	for (size_t i = 0; i < b->n && !r; i++) {
+		struct file_row row;
+
+		if (b->v[i]->bo->err)
+			continue;
+		row = row_of(b, b->v[i], RES_SPILLING);
+		r = row_replace(b->t, &row, &fr);
+	}
+	if (!r)
+		r = index_meta_set(ix, "epoch_next", epoch);
+	return commit_or_not(b, r, &fr);
+}
+
+static int index_done(struct spill_batch *b, uint64_t epoch)
+{
+	struct index *ix = b->t->ix;
+	struct freed fr = {0};
+	int r = index_begin(ix);
+
+	if (r)
+		return r;
+	for (size_t i = 0; i < b->n && !r; i++) {
+		struct entry *e = b->v[i];
+
+		if (e->bo->err)
+			continue;
+		if (e->rel.done) {
+			r = index_file_state(ix, node_hot_id(b->t, e->rel.n), RES_SPILLED);
+			if (r == -ENOENT)
+				r = 0; /* deleted meanwhile, and the janitor was quicker */
+		} else {
+			struct file_row row = row_of(b, e, RES_PREMIGRATED);
+
+			r = row_replace(b->t, &row, &fr);
+		}
+	}
+	if (!r)
+		r = index_meta_set(ix, "epoch", epoch);
+	r = commit_or_not(b, r, &fr);
+	if (!r)
+		b->t->epoch = epoch;
+	return r;
+}
+
+static void release_all(struct spill_batch *b)
+{
+	struct release_entry *v[RELEASE_FILES];
+	size_t n = 0;
+
+	for (size_t i = 0; i < b->n; i++) {
+		struct entry *e = b->v[i];
+
+		if (e->bo->err) {
+			e->rel.err = e->bo->err;
+			continue;
+		}
+		e->rel.obj = e->bo->o->id;
+		memcpy(e->rel.hash16, e->bo->o->sha, 16);
+		v[n++] = &e->rel;
+		if (n == RELEASE_FILES) {
+			release_batch(b->t, v, n);
+			n = 0;
+		}
+	}
+	if (n)
+		release_batch(b->t, v, n);
+}
+
+int spill_batch_finish(struct spill_batch *b, struct tier_work *w, tier_note_fn note, void *ctx)
+{
+	struct tier *t = b->t;
+	cleanup_free struct pack_len *lens = NULL;
+	uint64_t epoch = epoch_after(t->epoch), stored = 0;
+	size_t nlens = 0;
+	int r = b->err;
+
+	if (b->w) {
+		stored = store_writer_bytes(b->w);
+		if (!r)
+			r = store_writer_commit(b->w, &lens, &nlens);
+		if (r)
+			store_writer_abort(b->w);
+	}
+	/* Row changes still queued are older than ours: they must not come after. */
+	if (!r && b->n)
+		r = janitor_flush(t);
+	if (!r && b->n) {
+		verify_all(b);
+		r = index_batch(b, lens, nlens, epoch);
+		if (r && nlens)
+			log_err("spilling: the index cannot be written: %s", strerror(-r));
+	}
+	if (!r && b->n)
+		r = epoch_hot_set(t, epoch);
+	if (!r && b->n) {
+		release_all(b);
+		int d = index_done(b, epoch);
+
+		if (d) /* rows say SPILLING: right, and put straight at the next mount */
+			log_err("spilling: the index cannot be written: %s", strerror(-d));
+	}
+	for (size_t i = 0; i < b->n; i++) {
+		struct release_entry *e = &b->v[i]->rel;
+		int err = r ? r : e->err;
+
+		if (e->done) {
+			w->files_done++;
+			w->bytes_done += (uint64_t)e->st.st_size;
+			w->freed_bytes += e->freed_bytes;
+			continue;
+		}
+		if (err == -EBUSY)
+			w->files_busy++;
+		else
+			w->files_failed++;
+		if (note)
+			note(ctx, e->path, err ? err : -EIO);
+	}
+	if (!r)
+		w->bytes_stored += stored;
+	batch_free(b); /* while no other batch can look at the nodes' flags */
+	pthread_mutex_unlock(&t->spill_lock);
+	return r;
+}
