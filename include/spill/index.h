@@ -39,6 +39,8 @@ void index_rollback(struct index *ix);
  * --------------------------------------------------------- */
 int index_meta_get(struct index *ix, const char *key, uint64_t *ret); /* -ENOENT */
 int index_meta_set(struct index *ix, const char *key, uint64_t v);    /* [W] */
+/* The same in a transaction of its own: durable when it returns. */
+int index_meta_put(struct index *ix, const char *key, uint64_t v);
 
 /* ---- objects
  * --------------------------------------------------------------------------------------- */

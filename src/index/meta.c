@@ -75,3 +75,17 @@ int index_layer_used_get(struct index *ix, const char *key, int64_t *ret_ns)
 	ix_reader_put(ix, c);
 	return r;
 }
+
+int index_meta_put(struct index *ix, const char *key, uint64_t v)
+{
+	int r = index_begin(ix);
+
+	if (r)
+		return r;
+	r = index_meta_set(ix, key, v);
+	if (r) {
+		index_rollback(ix);
+		return r;
+	}
+	return index_commit(ix);
+}

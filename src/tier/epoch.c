@@ -34,28 +34,12 @@ int epoch_hot_set(struct tier *t, uint64_t e)
 int epoch_bump(struct tier *t)
 {
 	uint64_t e = epoch_after(t->epoch);
-	int r = index_begin(t->ix);
+	int r = index_meta_put(t->ix, "epoch_next", e);
 
-	if (r)
-		return r;
-	r = index_meta_set(t->ix, "epoch_next", e);
-	if (r) {
-		index_rollback(t->ix);
-		return r;
-	}
-	r = index_commit(t->ix);
 	if (!r)
 		r = epoch_hot_set(t, e);
 	if (!r)
-		r = index_begin(t->ix);
-	if (r)
-		return r;
-	r = index_meta_set(t->ix, "epoch", e);
-	if (r) {
-		index_rollback(t->ix);
-		return r;
-	}
-	r = index_commit(t->ix);
+		r = index_meta_put(t->ix, "epoch", e);
 	if (!r)
 		t->epoch = e;
 	return r;

@@ -19,16 +19,8 @@ static int new_id(struct tier *t, struct obj_id *ret)
 {
 	if (t->next_obj == t->obj_limit) {
 		uint64_t limit = t->obj_limit + ID_RESERVE;
-		int r = index_begin(t->ix);
+		int r = index_meta_put(t->ix, "obj_limit", limit);
 
-		if (r)
-			return r;
-		r = index_meta_set(t->ix, "obj_limit", limit);
-		if (r) {
-			index_rollback(t->ix);
-			return r;
-		}
-		r = index_commit(t->ix);
 		if (r)
 			return r;
 		t->obj_limit = limit;
@@ -109,7 +101,6 @@ static int read_stream(struct spill_batch *b, int fd, struct object *o, uint64_t
 	const struct range *rg = o->nranges ? o->ranges : &whole;
 	uint32_t n = o->nranges ? o->nranges : 1;
 	XXH3_state_t *xx = XXH3_createState();
-	uint8_t le[16];
 	int r = 0;
 
 	if (!xx)
@@ -134,15 +125,7 @@ static int read_stream(struct spill_batch *b, int fd, struct object *o, uint64_t
 			off += want;
 		}
 	}
-	if (o->stream_len != o->size) {
-		put_le64(le, o->size);
-		sha256_update(b->sha, le, 8);
-		for (uint32_t i = 0; i < o->nranges; i++) {
-			put_le64(le, o->ranges[i].off);
-			put_le64(le + 8, o->ranges[i].len);
-			sha256_update(b->sha, le, 16);
-		}
-	}
+	object_sha_tail(b->sha, o);
 	sha256_final(b->sha, o->sha);
 	*ret_xx = XXH3_64bits_digest(xx);
 	XXH3_freeState(xx);

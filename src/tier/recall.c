@@ -53,22 +53,6 @@ static int refill_sink(void *ctx, const void *data, size_t len, uint64_t stream_
 	return 0;
 }
 
-/* SHA-256 as types.h defines it for sparse objects. */
-static void sha_ranges(struct sha256 *h, const struct object *o)
-{
-	uint8_t b[16];
-
-	if (o->stream_len == o->size)
-		return;
-	put_le64(b, o->size);
-	sha256_update(h, b, 8);
-	for (uint32_t i = 0; i < o->nranges; i++) {
-		put_le64(b, o->ranges[i].off);
-		put_le64(b + 8, o->ranges[i].len);
-		sha256_update(h, b, 16);
-	}
-}
-
 static int refill(struct tier *t, int fd, const struct object *o)
 {
 	struct refill rf = {.fd = fd, .o = o};
@@ -84,7 +68,7 @@ static int refill(struct tier *t, int fd, const struct object *o)
 	r = store_stream(t->store, o->segs, o->nsegs, refill_sink, &rf, &bad);
 	read_exit(t, parity);
 	if (!r) {
-		sha_ranges(rf.sha, o);
+		object_sha_tail(rf.sha, o);
 		sha256_final(rf.sha, sha);
 		if (memcmp(sha, o->sha, 16))
 			r = -EBADMSG;

@@ -48,122 +48,6 @@ int tier_bind(struct tier *t, char **ret_msg)
 	return 0;
 }
 
-/* ---- comparing hot data with an object
- * -------------------------------------------------------------- */
-
-struct compare {
-	int fd;
-	const struct object *o;
-	uint32_t range;
-	uint64_t range_stream;
-	uint8_t *buf;
-};
-
-/* Bytes [off, off+len) of the file equal data, or are a hole. */
-static int compare_run(struct compare *c, const uint8_t *data, size_t len, uint64_t off)
-{
-	while (len) {
-		off_t d = lseek(c->fd, (off_t)off, SEEK_DATA);
-
-		if (d < 0)
-			return errno == ENXIO ? 0 : -errno;
-		if ((uint64_t)d >= off + len)
-			return 0;
-		data += (uint64_t)d - off;
-		len -= (uint64_t)d - off;
-		off = (uint64_t)d;
-		off_t h = lseek(c->fd, (off_t)off, SEEK_HOLE);
-		size_t n = MIN(len, MIN((uint64_t)(h < 0 ? INT64_MAX : h) - off, FRAME_SIZE));
-		ssize_t got = pread_full(c->fd, c->buf, n, (off_t)off);
-
-		if (got < 0)
-			return (int)got;
-		if ((size_t)got != n || memcmp(c->buf, data, n))
-			return -EBADMSG;
-		data += n;
-		len -= n;
-		off += n;
-	}
-	return 0;
-}
-
-static int compare_piece(void *ctx, const void *data, size_t len, uint64_t stream_off)
-{
-	struct compare *c = ctx;
-	const uint8_t *p = data;
-
-	if (!c->o->nranges)
-		return compare_run(c, p, len, stream_off);
-	while (len) {
-		const struct range *rg = &c->o->ranges[c->range];
-
-		if (stream_off >= c->range_stream + rg->len) {
-			c->range_stream += rg->len;
-			if (++c->range == c->o->nranges)
-				return -EUCLEAN;
-			continue;
-		}
-		uint64_t in = stream_off - c->range_stream;
-		size_t n = MIN(len, rg->len - in);
-		int r = compare_run(c, p, n, rg->off + in);
-
-		if (r)
-			return r;
-		p += n;
-		len -= n;
-		stream_off += n;
-	}
-	return 0;
-}
-
-int compare_hot(struct tier *t, int fd, const struct object *o)
-{
-	struct compare c = {.fd = fd, .o = o};
-	struct store_pos bad;
-
-	c.buf = malloc(FRAME_SIZE);
-	if (!c.buf)
-		return -ENOMEM;
-	int r = store_stream(t->store, o->segs, o->nsegs, compare_piece, &c, &bad);
-
-	free(c.buf);
-	return r;
-}
-
-static int hash_piece(void *ctx, const void *data, size_t len, uint64_t off)
-{
-	(void)off;
-	sha256_update(ctx, data, len);
-	return 0;
-}
-
-int object_verify(struct store *s, const struct object *o, bool full_sha)
-{
-	uint8_t sha[SHA256_LEN], le[16];
-	struct store_pos bad;
-	struct sha256 *h;
-	int r = sha256_new(&h);
-
-	if (r)
-		return r;
-	sha256_reset(h);
-	r = store_stream(s, o->segs, o->nsegs, hash_piece, h, &bad);
-	if (!r && o->stream_len != o->size) {
-		put_le64(le, o->size);
-		sha256_update(h, le, 8);
-		for (uint32_t i = 0; i < o->nranges; i++) {
-			put_le64(le, o->ranges[i].off);
-			put_le64(le + 8, o->ranges[i].len);
-			sha256_update(h, le, 16);
-		}
-	}
-	sha256_final(h, sha);
-	sha256_free(h);
-	if (!r && memcmp(sha, o->sha, full_sha ? 32 : 16))
-		r = -EBADMSG;
-	return r;
-}
-
 /* ---- rows that were in transit
  * ------------------------------------------------------------------------ */
 
@@ -356,23 +240,9 @@ static uint64_t meta(struct tier *t, const char *key, uint64_t def)
 	return index_meta_get(t->ix, key, &v) ? def : v;
 }
 
-static int set_clean(struct tier *t, uint64_t clean)
-{
-	int r = index_begin(t->ix);
-
-	if (r)
-		return r;
-	r = index_meta_set(t->ix, "clean", clean);
-	if (r) {
-		index_rollback(t->ix);
-		return r;
-	}
-	return index_commit(t->ix);
-}
-
 int tier_mark_clean(struct tier *t)
 {
-	return set_clean(t, 1);
+	return index_meta_put(t->ix, "clean", 1);
 }
 
 int tier_thaw(struct tier *t)
@@ -432,7 +302,7 @@ int tier_recover(struct tier *t, char **ret_msg)
 		if (r)
 			return say(ret_msg, r, "recovery after the unclean stop failed");
 	}
-	r = set_clean(t, 0);
+	r = index_meta_put(t->ix, "clean", 0);
 	if (!r)
 		r = epoch_bump(t);
 	return r ? say(ret_msg, r, "the new epoch cannot be recorded") : 0;

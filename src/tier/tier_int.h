@@ -277,6 +277,9 @@ int tier_recover(struct tier *t, char **ret_msg);
 int tier_thaw(struct tier *t); /* after a check without problems */
 int tier_mark_clean(struct tier *t);
 void *reconcile_main(void *arg);
+/* object.c
+ * The part of an object's hash behind its stream (types.h): nothing unless it is sparse. */
+void object_sha_tail(struct sha256 *h, const struct object *o);
 /* Compare the data still in fd with the object; 0 equal or hole everywhere, -EBADMSG differs. */
 int compare_hot(struct tier *t, int fd, const struct object *o);
 /* Stream the object and check its hash; -EBADMSG. */
