@@ -118,11 +118,21 @@ static void cancel(struct tier *t, struct release_entry *e, int err)
 	if (!r)
 		r = d_fsync(e->fd);
 	node_lock(t, e->n);
-	if (r) { /* cannot be taken back: the marker still tells the truth, the object holds the
-		    data */
-		log_warn("%s: stub marker cannot be dropped (%s); read-only until the next mount",
+	if (r) {
+		/* The marker cannot be taken back, so it holds: the object has the data, and a
+		 * recall (an open for writing) tries again. To grant the hot data now could lose a
+		 * write after a crash. */
+		struct marker mk;
+
+		fill_marker(e, RES_SPILLING, &mk);
+		log_warn("%s: its stub marker cannot be dropped (%s): served from the store from "
+			 "now on",
 			 e->path, strerror(-r));
-		node_flag(e->n, NODE_DAMAGED, 0);
+		e->n->cold = cold_new(&mk);
+		if (e->n->cold)
+			atomic_store(&e->n->res, RES_SPILLED);
+		else
+			node_flag(e->n, NODE_DAMAGED, 0);
 	}
 	drop_fd(e);
 	finish_locked(t, e, err);

@@ -169,6 +169,7 @@ int spill_batch_add(struct spill_batch *b, int dirfd, const char *name, const ch
 	node_flag(n, NODE_QUEUED, 0);
 	node_unlock(t, n);
 	e->bo = bo;
+	bo->files++;
 	e->rel = (struct release_entry){
 		.n = steal_ptr(n),
 		.fd = -1,

@@ -124,7 +124,7 @@ static int index_batch(struct spill_batch *b, const struct pack_len *lens, size_
 		r = index_pack_set(ix, &lens[i]);
 	for (size_t i = 0; i < BOBJ_BUCKETS && !r; i++)
 		for (struct bobj *bo = b->table[i]; bo && !r; bo = bo->next)
-			if (bo->fresh && !bo->err)
+			if (bo->fresh && !bo->err && bo->files)
 				r = index_object_put(ix, bo->o); /* refs 0, counted by the rows */
 	for (size_t i = 0; i < b->n && !r; i++) {
 		struct file_row row;
