@@ -8,6 +8,8 @@
  */
 #include "tier_int.h"
 
+#include "spill/durable.h"
+
 #include <fcntl.h>
 #include <sys/stat.h>
 
@@ -35,7 +37,7 @@ int tier_fix_attr(struct tier *t, struct node *n, int fd, struct stat *st)
 		show(st, n->cold->mk.mtime_ns, n->cold->mk.ctime_ns, n->cold->mk.ctime_valid,
 		     n->cold->mk.blocks);
 		st->st_size = (off_t)n->cold->mk.size;
-		if (!node_has(n, NODE_BUSY))
+		if (!node_has(n, NODE_BUSY) && n->cold->mk.state == RES_SPILLED)
 			st->st_mtim = mt;
 	} else if (n->rel && n->rel->started) {
 		st->st_mtim = n->rel->st.st_mtim;
@@ -77,6 +79,27 @@ int tier_getattr(struct tier *t, struct node *n, struct stat *ret)
 	return r;
 }
 
+int stub_repair_times(struct tier *t, struct node *n)
+{
+	struct marker mk = n->cold->mk;
+
+	if (mk.state == RES_SPILLED)
+		return 0;
+	cleanup_fd int fd = node_open(t, n, O_RDONLY | O_NOATIME | O_NONBLOCK);
+	struct timespec ts[2] = {{.tv_nsec = UTIME_OMIT}, ns_to_ts(mk.mtime_ns)};
+
+	if (fd < 0)
+		return fd;
+	int r = d_futimens(fd, ts);
+
+	mk.state = RES_SPILLED;
+	if (!r)
+		r = hot_marker_set(fd, &mk);
+	if (!r)
+		n->cold->mk.state = RES_SPILLED;
+	return r;
+}
+
 void tier_meta_changed(struct tier *t, struct node *n)
 {
 	if (!node_has(n, NODE_REG))
@@ -87,7 +110,7 @@ void tier_meta_changed(struct tier *t, struct node *n)
 		return;
 	}
 	node_settle(t, n);
-	if (n->cold) {
+	if (n->cold && !stub_repair_times(t, n)) {
 		/* Opened by handle: a descriptor that can set xattrs. On failure (immutable, say)
 		 * only the shown ctime stays old. */
 		cleanup_fd int fd = node_open(t, n, O_RDONLY | O_NOATIME | O_NONBLOCK);
@@ -145,7 +168,9 @@ int tier_utimens(struct tier *t, struct node *n, const struct timespec ts[2])
 	if (node_has(n, NODE_REG)) {
 		node_lock(t, n);
 		node_settle(t, n);
-		if (utimensat(AT_FDCWD, hot_fd_path(f.fd, p), ts, 0)) /* user effect */
+		if (n->cold)
+			r = stub_repair_times(t, n);
+		if (!r && utimensat(AT_FDCWD, hot_fd_path(f.fd, p), ts, 0)) /* user effect */
 			r = -errno;
 		node_unlock(t, n);
 		if (!r)

@@ -85,17 +85,16 @@ static int refill(struct tier *t, int fd, const struct object *o)
 }
 
 /* The durable part; on failure the inode is a stub again. */
-static int recall_fd(struct tier *t, int fd, const struct cold *c)
+static int recall_fd(struct tier *t, int fd, const struct cold *c, struct marker *mk)
 {
-	struct marker mk = c->mk;
 	struct stat st;
 
 	if (fstat(fd, &st))
 		return -errno;
-	mk.state = RES_RECALLING;
-	if (!ts_to_ns(&st.st_mtim, &mk.mtime_ns))
+	mk->state = RES_RECALLING;
+	if (!ts_to_ns(&st.st_mtim, &mk->mtime_ns))
 		return -EOVERFLOW;
-	int r = hot_marker_set(fd, &mk);
+	int r = hot_marker_set(fd, mk);
 
 	if (r)
 		return r;
@@ -112,12 +111,14 @@ static int recall_fd(struct tier *t, int fd, const struct cold *c)
 		r = d_fsync(fd);
 	if (!r)
 		return 0;
-	/* The marker may be gone in memory but not on disk, or the reverse: put it back first. */
-	mk.state = RES_SPILLED;
-	if (!hot_marker_set(fd, &mk) && !d_fsync(fd)) {
-		hot_punch_all(fd, mk.size);
-		d_futimens(fd, times);
-	}
+	/* The marker may be gone in memory but not on disk, or the reverse: put it back first. It
+	 * says RECALLING, and so has the times, until they are restored. */
+	if (hot_marker_set(fd, mk) || d_fsync(fd) || hot_punch_all(fd, mk->size) ||
+	    d_futimens(fd, times))
+		return r;
+	mk->state = RES_SPILLED;
+	if (hot_marker_set(fd, mk))
+		mk->state = RES_RECALLING;
 	return r;
 }
 
@@ -126,13 +127,17 @@ int recall_node(struct tier *t, struct node *n, bool keep)
 	struct cold *c = cold_ref(n->cold);
 	struct hot_id id = node_hot_id(t, n);
 	struct file_row row = {.id = id, .obj = c->mk.obj};
+	struct marker mk;
 	struct stat st;
 	int r = cold_load(t, c, id.ino);
 
+	if (!r)
+		r = stub_repair_times(t, n);
 	if (r) {
 		cold_unref(c);
 		return r;
 	}
+	mk = c->mk;
 	node_busy_set(n);
 	atomic_store(&n->res, RES_RECALLING);
 	node_unlock(t, n);
@@ -142,12 +147,12 @@ int recall_node(struct tier *t, struct node *n, bool keep)
 	if (fd < 0)
 		r = fd;
 	else
-		r = recall_fd(t, fd, c);
-	if (!r && fstat(fd, &st))
-		r = -errno;
+		r = recall_fd(t, fd, c, &mk);
+	keep = keep && !r && !fstat(fd, &st);
 
 	node_lock(t, n);
 	if (r) {
+		c->mk = mk;
 		atomic_store(&n->res, RES_SPILLED);
 	} else {
 		atomic_store(&n->res, RES_RESIDENT);
@@ -155,7 +160,7 @@ int recall_node(struct tier *t, struct node *n, bool keep)
 		cold_unref(c); /* the node's */
 		atomic_fetch_add(&t->n_recalled_bytes, c->mk.size);
 		row.state = RES_PREMIGRATED;
-		row.size = (uint64_t)st.st_size;
+		row.size = c->mk.size;
 		if (keep && ts_to_ns(&st.st_mtim, &row.mtime_ns) &&
 		    ts_to_ns(&st.st_ctim, &row.ctime_ns)) {
 			row.snap_ns = clock_wall_ns();

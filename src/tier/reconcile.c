@@ -50,6 +50,8 @@ static void punch_leftover(struct tier *t, struct node *n)
 	}
 	struct marker mk = n->cold->mk;
 
+	bool restored = false;
+
 	node_busy_set(n);
 	node_unlock(t, n);
 	cleanup_fd int fd = node_open(t, n, O_RDWR | O_NOFOLLOW | O_NOATIME);
@@ -60,10 +62,12 @@ static void punch_leftover(struct tier *t, struct node *n)
 
 		if (!hot_punch_all(fd, mk.size) && !d_futimens(fd, times)) {
 			mk.state = RES_SPILLED;
-			hot_marker_set(fd, &mk);
+			restored = !hot_marker_set(fd, &mk);
 		}
 	}
 	node_lock(t, n);
+	if (restored)
+		n->cold->mk.state = RES_SPILLED;
 	node_busy_clear(t, n);
 	node_unlock(t, n);
 }

@@ -179,7 +179,12 @@ static void punch(struct tier *t, struct release_entry *e)
 			 e->path, strerror(-r));
 	r = d_futimens(e->fd, times);
 	if (!r)
-		hot_marker_set(e->fd, &mk);
+		r = hot_marker_set(e->fd, &mk);
+	if (r) { /* the marker on disk says SPILLING and has the times */
+		node_lock(t, n);
+		c->mk.state = RES_SPILLING;
+		node_unlock(t, n);
+	}
 	struct stat st;
 
 	if (!fstat(e->fd, &st) && st.st_blocks < e->st.st_blocks)

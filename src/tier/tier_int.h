@@ -211,6 +211,9 @@ int layers_flush(struct tier *t);
 /* ---- recall.c: node lock held on entry and exit, dropped in between; res must be SPILLED and not
  * busy. keep: leave the row as premigrated; otherwise the copy is given up (a write follows). */
 int recall_node(struct tier *t, struct node *n, bool keep);
+/* attr.c: a stub's inode has the user's mtime only in state SPILLED; a spill or recall that failed
+ * half-way leaves it to the marker. Give it back. [N], not busy. */
+int stub_repair_times(struct tier *t, struct node *n);
 /* Empty a stub (or damaged file) without recall: size 0, marker gone, durable. Same locking. */
 int stub_empty(struct tier *t, struct node *n);
 
