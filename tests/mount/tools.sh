@@ -17,7 +17,6 @@ do_fio()
 	command -v fio >/dev/null || { echo "fio is not installed"; return 0; }
 	mkdir -p "$dir/fio"
 	for e in psync mmap libaio; do
-		# Overlapping writes in flight have no order on FUSE (ext4 happens to keep theirs).
 		timeout $((secs * 10 + 60)) fio --name="$e" --directory="$dir/fio" --ioengine=$e \
 			--direct="$([[ $e == libaio ]] && echo 1 || echo 0)" --iodepth=4 --rw=randwrite \
 			--bs=4k-64k --bs_unaligned=0 --blockalign=4k --size=24m --nrfiles=3 --numjobs=2 \
