@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <linux/fuse.h>
 #include <sys/stat.h>
+#include <sys/xattr.h>
 
 static void reply_attr(fuse_req_t req, struct node *n)
 {
@@ -35,6 +36,33 @@ void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	tier_put(f->t, n);
 }
 
+/* chown(2) and truncate(2) here would drop file capabilities. For a user's call the kernel has sent
+ * REMOVEXATTR before; where it has not (overlayfs sets owner and size last when it copies a file
+ * up), they must stay. */
+struct caps {
+	char path[32];
+	char val[64];
+	ssize_t len; /* none: < 1 */
+};
+
+/* A file with capabilities is never a stub; the hold keeps it so while they are missing. */
+static int caps_save(struct fs *f, struct node *n, int fd, struct caps *c)
+{
+	c->len = getxattr(hot_fd_path(fd, c->path), "security.capability", c->val, sizeof(c->val));
+	return c->len < 1 ? 0 : tier_hold(f->t, n);
+}
+
+/* After caps_save and the call, which gave err. */
+static int caps_restore(struct fs *f, struct node *n, const struct caps *c, int err)
+{
+	if (c->len < 1)
+		return err;
+	if (setxattr(c->path, "security.capability", c->val, (size_t)c->len, 0) && !err)
+		err = -errno;
+	tier_unhold(f->t, n);
+	return err;
+}
+
 static int set_owner_mode(struct fs *f, struct node *n, const struct stat *st, int set)
 {
 	struct node_fd fd;
@@ -47,8 +75,14 @@ static int set_owner_mode(struct fs *f, struct node *n, const struct stat *st, i
 		uid_t uid = set & FUSE_SET_ATTR_UID ? st->st_uid : (uid_t)-1;
 		gid_t gid = set & FUSE_SET_ATTR_GID ? st->st_gid : (gid_t)-1;
 
-		if (fchownat(fd.fd, "", uid, gid, AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW))
-			r = -errno;
+		struct caps caps;
+
+		r = caps_save(f, n, fd.fd, &caps);
+		if (!r) {
+			if (fchownat(fd.fd, "", uid, gid, AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW))
+				r = -errno;
+			r = caps_restore(f, n, &caps, r);
+		}
 	}
 	/* After chown, which clears setuid and setgid bits. */
 	if (!r && set & FUSE_SET_ATTR_MODE && chmod(hot_fd_path(fd.fd, p), st->st_mode & 07777))
@@ -66,10 +100,18 @@ static int set_size(fuse_req_t req, struct node *n, const struct stat *st,
 	const struct fuse_setattr_in *in = raw_arg(sizeof(*in));
 	bool kill = in && in->valid & ABI_FATTR_KILL_SUIDGID;
 	struct file *file = fi ? handle_get(f->h, HANDLE_FILE, fi->fh) : NULL;
-	int r = 0;
-
+	struct node_fd nfd;
+	struct caps caps;
 	struct stat now;
+	int r = tier_fd_get(f->t, n, &nfd);
 
+	if (r)
+		return r;
+	r = caps_save(f, n, nfd.fd, &caps);
+	if (r) {
+		tier_fd_put(f->t, &nfd);
+		return r;
+	}
 	kill = kill && !tier_getattr(f->t, n, &now) && fsetid_drop(req, &now);
 	int fd = file ? tier_file_fd(f->t, file) : -1;
 
@@ -79,6 +121,8 @@ static int set_size(fuse_req_t req, struct node *n, const struct stat *st,
 		r = tier_truncate(f->t, n, (uint64_t)st->st_size);
 	if (kill)
 		fsetid_restore();
+	r = caps_restore(f, n, &caps, r);
+	tier_fd_put(f->t, &nfd);
 	return r;
 }
 
