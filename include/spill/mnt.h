@@ -70,6 +70,10 @@ int mnt_hot_fd(const char *dir);
 /* Mount FUSE over dir: opens /dev/fuse, mount(2) with fsname=source, subtype spillfs. Returns the
  * device fd. Mount flags from the caller (MS_NOSUID, ...). */
 int mnt_fuse(const char *dir, const char *source, unsigned long flags, unsigned max_read);
+/* Readahead window of a mounted FUSE file system, by its device number; after INIT, which only
+ * lowers the kernel's default of 128 KiB (include/linux/mm.h, VM_READAHEAD_PAGES). -errno: no sysfs
+ * here, or read-only; everything works without it, slower. */
+int mnt_readahead(unsigned dev_major, unsigned dev_minor, unsigned kib);
 
 /* All spillfs mount points that are not covered by another mount, from the mount table alone (a
  * dead one counts); caller frees each and the array. */

@@ -64,6 +64,10 @@ void tier_fd_put(struct tier *t, struct node_fd *f);
 int tier_getattr(struct tier *t, struct node *n, struct stat *ret);
 /* The same for an already stat'ed fd of n. */
 int tier_fix_attr(struct tier *t, struct node *n, int fd, struct stat *st);
+/* fn is called, with no lock held, whenever attributes change by our own doing: a recall cannot
+ * keep ctime. NULL ends it. Not while requests or workers run. */
+typedef void (*tier_attr_fn)(void *ctx, uint64_t nodeid);
+void tier_on_attr_change(struct tier *t, tier_attr_fn fn, void *ctx);
 
 /* ---- open files
  * ------------------------------------------------------------------------------------------
@@ -81,6 +85,11 @@ int file_flags(const struct file *f); /* access mode, O_DIRECT, O_NOATIME as ope
 /* pread as the user sees the file, from the hot tier or the store. -EIO: the data cannot be proved
  * right. */
 ssize_t tier_read(struct tier *t, struct file *f, void *buf, size_t len, uint64_t off);
+/* May the caller put the whole of f into the kernel's page cache unasked? Once for each node, while
+ * it is a stub of 1 to max bytes. True: *ret_len is its size, and writers, truncations and recalls
+ * wait until tier_fill_end. */
+bool tier_fill_begin(struct tier *t, struct file *f, size_t max, size_t *ret_len);
+void tier_fill_end(struct tier *t, struct file *f);
 /* The hot fd of an open file, for everything else; -EXDEV while the file is a stub opened for
  * reading. */
 int tier_file_fd(struct tier *t, struct file *f);

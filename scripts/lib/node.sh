@@ -7,6 +7,7 @@
 # the scripts themselves.
 #
 #   node_make DIR MB [ext4|xfs]  DIR/disk.img, DIR/node (the image root), DIR/bare (the disk itself), DIR/store
+#                                ($NODE_INODES: inodes of an ext4)
 #   node_mount [OPTIONS]         spillfs over NODE
 #   node_umount                  spillfs off again (the guard stays); returns when the daemon has ended
 #   node_used_pct                percent of the small disk in use, as kubelet counts (100 - free*100/total)
@@ -32,7 +33,7 @@ node_make()
 	mkdir -p "$NODE" "$NODE_BARE" "$NODE_STORE" || return 1
 	truncate -s "${mb}M" "$dir/disk.img" || return 1
 	case $fs in
-	ext4) mkfs.ext4 -q -F -m 0 "$dir/disk.img" ;;
+	ext4) mkfs.ext4 -q -F -m 0 ${NODE_INODES:+-N "$NODE_INODES"} "$dir/disk.img" ;;
 	xfs) mkfs.xfs -q -f "$dir/disk.img" ;;
 	esac || return 1
 	# -o loop: the loop device goes when the mount goes, however this script ends.

@@ -10,7 +10,8 @@
 #include <sys/stat.h>
 
 #define SPACE_WAIT_MS  5000
-#define SPACE_WAIT_MAX 12 /* times: a minute in all */
+#define SPACE_WAIT_MAX 12           /* times: a minute in all */
+#define FILL_MAX       (128u << 10) /* a frame: no larger one is decoded for an open */
 
 static struct file *file_of(fuse_req_t req, struct fuse_file_info *fi)
 {
@@ -47,6 +48,25 @@ static int open_node(struct fs *f, struct node *n, struct fuse_file_info *fi)
 	return r;
 }
 
+/* Most stubs are small and opened to be read from end to end: hand their pages over together with
+ * the open. Before the reply: no write can come in between (tier_fill_begin), and a page that the
+ * kernel has locked for a READ is answered by another thread. */
+static void fill_pages(struct fs *f, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	struct file *file = handle_get(f->h, HANDLE_FILE, fi->fh);
+	struct fuse_bufvec bv = FUSE_BUFVEC_INIT(0);
+	size_t len;
+
+	if (fi->flags & O_DIRECT || !tier_fill_begin(f->t, file, FILL_MAX, &len))
+		return;
+	bv.buf[0].mem = io_buffer();
+	if (bv.buf[0].mem && tier_read(f->t, file, bv.buf[0].mem, len, 0) == (ssize_t)len) {
+		bv.buf[0].size = len;
+		fuse_lowlevel_notify_store(f->se, ino, 0, &bv, 0);
+	}
+	tier_fill_end(f->t, file);
+}
+
 void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	const struct fuse_open_in *in = raw_arg(sizeof(*in));
@@ -65,6 +85,8 @@ void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	r = open_node(f, n, fi);
 	if (kill)
 		fsetid_restore();
+	if (!r)
+		fill_pages(f, ino, fi);
 	tier_put(f->t, n);
 	if (r)
 		reply_err(req, r);

@@ -17,9 +17,8 @@
 #define ENTRY_TIMEOUT 86400.0 /* all changes come through us */
 #define IO_MAX        (1u << 20)
 
-enum handle_kind { HANDLE_FREE, HANDLE_FILE, HANDLE_DIR };
+enum handle_kind { HANDLE_FREE, HANDLE_FILE };
 
-struct dirh;
 struct handles;
 
 struct fs {
@@ -117,7 +116,6 @@ void op_copy_file_range(fuse_req_t, fuse_ino_t, off_t, struct fuse_file_info *, 
 void op_opendir(fuse_req_t, fuse_ino_t, struct fuse_file_info *);
 void op_readdir(fuse_req_t, fuse_ino_t, size_t, off_t, struct fuse_file_info *);
 void op_readdirplus(fuse_req_t, fuse_ino_t, size_t, off_t, struct fuse_file_info *);
-void op_releasedir(fuse_req_t, fuse_ino_t, struct fuse_file_info *);
 void op_fsyncdir(fuse_req_t, fuse_ino_t, int, struct fuse_file_info *);
 void op_setxattr(fuse_req_t, fuse_ino_t, const char *, const char *, size_t, int);
 void op_getxattr(fuse_req_t, fuse_ino_t, const char *, size_t);
@@ -125,7 +123,6 @@ void op_listxattr(fuse_req_t, fuse_ino_t, size_t);
 void op_removexattr(fuse_req_t, fuse_ino_t, const char *);
 void op_ioctl(fuse_req_t, fuse_ino_t, unsigned, void *, struct fuse_file_info *, unsigned,
 	      const void *, size_t, size_t);
-int dir_fd(struct fs *f, uint64_t fh); /* of an open directory, or -EBADF */
 
 /* tmpfile.c: answer FUSE_TMPFILE, which libfuse 3.14 does not know, from the read hook. */
 void tmpfile_answer(struct fs *f, int devfd, const uint8_t *req, size_t len);

@@ -86,18 +86,21 @@ void op_init(void *userdata, struct fuse_conn_info *conn)
 {
 	const unsigned want = FUSE_CAP_ASYNC_READ | FUSE_CAP_ATOMIC_O_TRUNC |
 			      FUSE_CAP_EXPORT_SUPPORT | FUSE_CAP_DONT_MASK | FUSE_CAP_READDIRPLUS |
-			      FUSE_CAP_READDIRPLUS_AUTO | FUSE_CAP_PARALLEL_DIROPS |
-			      FUSE_CAP_POSIX_ACL | FUSE_CAP_CACHE_SYMLINKS |
-			      FUSE_CAP_EXPLICIT_INVAL_DATA | FUSE_CAP_IOCTL_DIR;
+			      FUSE_CAP_PARALLEL_DIROPS | FUSE_CAP_POSIX_ACL |
+			      FUSE_CAP_CACHE_SYMLINKS | FUSE_CAP_EXPLICIT_INVAL_DATA |
+			      FUSE_CAP_IOCTL_DIR;
 	/* Auto invalidation would drop pages after each of our own writes: all changes come through
 	 * us. KILLPRIV is v2's business (io_writev). Locks stay with the kernel. */
 	/* Asynchronous direct writes of one file would run on several of our threads at once and
 	 * overlapping ones end in any order; the hot file system keeps the order they were
 	 * submitted in. */
-	const unsigned not = FUSE_CAP_ASYNC_DIO | FUSE_CAP_AUTO_INVAL_DATA |
-			     FUSE_CAP_HANDLE_KILLPRIV | FUSE_CAP_WRITEBACK_CACHE |
-			     FUSE_CAP_SPLICE_READ | FUSE_CAP_SPLICE_WRITE | FUSE_CAP_SPLICE_MOVE |
-			     FUSE_CAP_POSIX_LOCKS | FUSE_CAP_FLOCK_LOCKS;
+	/* READDIRPLUS always: with AUTO the kernel asks for names alone from the second part of a
+	 * directory on, and who reads a whole directory mostly looks at its entries. */
+	const unsigned not = FUSE_CAP_ASYNC_DIO | FUSE_CAP_READDIRPLUS_AUTO |
+			     FUSE_CAP_AUTO_INVAL_DATA | FUSE_CAP_HANDLE_KILLPRIV |
+			     FUSE_CAP_WRITEBACK_CACHE | FUSE_CAP_SPLICE_READ |
+			     FUSE_CAP_SPLICE_WRITE | FUSE_CAP_SPLICE_MOVE | FUSE_CAP_POSIX_LOCKS |
+			     FUSE_CAP_FLOCK_LOCKS;
 
 	(void)userdata;
 	conn->want = (conn->want & ~not ) | (conn->capable & want);

@@ -18,6 +18,8 @@ void op_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned cmd, void *arg, struct fu
 	int r;
 
 	(void)arg;
+	(void)fi;
+	(void)flags;
 	if (cmd != FS_IOC_GETFLAGS && cmd != FS_IOC_SETFLAGS && cmd != FS_IOC_FSGETXATTR &&
 	    cmd != FS_IOC_FSSETXATTR && cmd != FS_IOC_GETVERSION) {
 		reply_err(req, -ENOTTY);
@@ -32,14 +34,9 @@ void op_ioctl(fuse_req_t req, fuse_ino_t ino, unsigned cmd, void *arg, struct fu
 		reply_err(req, r);
 		return;
 	}
-	/* A descriptor of its own: the one behind fi may be missing (a stub) or O_PATH. */
-	cleanup_fd int own = -1;
-	int fd = flags & FUSE_IOCTL_DIR ? dir_fd(f, fi->fh) : -EBADF;
+	/* A descriptor of its own: the one behind fi may be missing (a stub). */
+	cleanup_fd int fd = tier_node_open(f->t, n, O_RDONLY | O_NONBLOCK | O_NOFOLLOW);
 
-	if (fd < 0) {
-		own = tier_node_open(f->t, n, O_RDONLY | O_NONBLOCK | O_NOFOLLOW);
-		fd = own;
-	}
 	memcpy(data, in_buf, in_size);
 	if (fd < 0)
 		r = fd;

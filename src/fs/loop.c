@@ -123,6 +123,14 @@ static int spawn_locked(struct fs *f)
 	return r;
 }
 
+/* The kernel forgets the attributes it has; its pages stay (the content is the same). */
+static void attr_changed(void *ctx, uint64_t nodeid)
+{
+	struct fs *f = ctx;
+
+	fuse_lowlevel_notify_inval_inode(f->se, nodeid, -1, 0);
+}
+
 int fs_new(struct fs **ret, struct tier *t, int dev_fd, const char *mountpoint,
 	   const struct fs_opts *o)
 {
@@ -155,6 +163,7 @@ int fs_new(struct fs **ret, struct tier *t, int dev_fd, const char *mountpoint,
 	r = fuse_session_custom_io(f->se, &fs_io, dev_fd);
 	if (r)
 		goto fail;
+	tier_on_attr_change(t, attr_changed, f);
 	*ret = f;
 	return 0;
 fail:
@@ -225,6 +234,7 @@ void fs_free(struct fs *f)
 {
 	if (!f)
 		return;
+	tier_on_attr_change(f->t, NULL, NULL);
 	if (f->se)
 		fuse_session_destroy(f->se);
 	handles_free(f->h);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * The table of operations. What is missing is missing on purpose: access (default_permissions),
- * flush (ENOSYS once), locks (they stay in the kernel), poll, bmap.
+ * flush and opendir (ENOSYS once), locks (they stay in the kernel), poll, bmap.
  */
 #include "fs_int.h"
 
@@ -31,7 +31,6 @@ const struct fuse_lowlevel_ops fs_ops = {
 	.opendir = op_opendir,
 	.readdir = op_readdir,
 	.readdirplus = op_readdirplus,
-	.releasedir = op_releasedir,
 	.fsyncdir = op_fsyncdir,
 	.statfs = op_statfs,
 	.setxattr = op_setxattr,

@@ -26,3 +26,17 @@ int mnt_fuse(const char *dir, const char *source, unsigned long flags, unsigned 
 		return -errno;
 	return steal_fd(&fd);
 }
+
+int mnt_readahead(unsigned dev_major, unsigned dev_minor, unsigned kib)
+{
+	char path[80], text[16];
+
+	snprintf(path, sizeof(path), "/sys/class/bdi/%u:%u/read_ahead_kb", dev_major, dev_minor);
+	cleanup_fd int fd = open(path, O_WRONLY | O_CLOEXEC);
+
+	if (fd < 0)
+		return -errno;
+	int n = snprintf(text, sizeof(text), "%u\n", kib);
+
+	return write(fd, text, (size_t)n) == n ? 0 : -errno;
+}

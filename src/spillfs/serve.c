@@ -21,13 +21,14 @@
 #include <stdio.h>
 #include <sys/mount.h>
 
-#define GRACE_SEC 20
+#define GRACE_SEC     20
+#define READAHEAD_KIB 1024 /* four READs of MAX_READ (start.c) */
 
 struct server {
 	struct daemon d;
 	struct fs *fs;
 	const char *dir;
-	unsigned dev_minor; /* of our mount: somebody may mount something over it */
+	unsigned dev_major, dev_minor; /* of our mount: somebody may mount something over it */
 	pthread_t fs_thread, main_thread;
 	atomic_bool fs_done;
 	int fs_result; /* valid once fs_done */
@@ -55,8 +56,10 @@ static void remember_mount(struct server *v)
 	cleanup_(mnt_table_done) struct mnt_table t = {NULL, 0};
 	const struct mnt_entry *e = mnt_table_read(&t) < 0 ? NULL : own_mount(&t, v->dir);
 
-	if (e)
+	if (e) {
+		v->dev_major = e->dev_major;
 		v->dev_minor = e->dev_minor;
+	}
 }
 
 /* Take our mount off DIR if it is still there and on top. False: files are in use. */
@@ -65,7 +68,7 @@ static bool unmount(struct server *v, int flags)
 	cleanup_(mnt_table_done) struct mnt_table t = {NULL, 0};
 	const struct mnt_entry *e = mnt_table_read(&t) < 0 ? NULL : own_mount(&t, v->dir);
 
-	if (!e || e->dev_minor != v->dev_minor)
+	if (!e || e->dev_major != v->dev_major || e->dev_minor != v->dev_minor)
 		return true;
 	return umount2(v->dir, flags | UMOUNT_NOFOLLOW) == 0 || errno != EBUSY;
 }
@@ -152,6 +155,10 @@ static int bring_up(struct server *v, struct outcome *o)
 	if (r < 0)
 		return outcome_set(o, EXIT_MOUNT, "the kernel did not accept the mount on %s: %s",
 				   v->dir, strerror(-r));
+	r = mnt_readahead(v->dev_major, v->dev_minor, READAHEAD_KIB);
+	if (r < 0)
+		log_info("%s: readahead stays at the kernel's default: /sys/class/bdi: %s", v->dir,
+			 strerror(-r));
 	r = put_notes(v);
 	if (!r)
 		r = start_ctl(v);

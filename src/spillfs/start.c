@@ -22,7 +22,9 @@
 #include <sys/stat.h>
 #include <sys/xattr.h>
 
-#define MAX_READ          (1u << 20) /* 256 pages, libfuse 3.14's buffer */
+/* One READ is two frames: with READAHEAD_KIB (serve.c) several are in flight, and as many cores
+ * decode for one reader. */
+#define MAX_READ          (256u << 10)
 #define FRAME_CACHE_BYTES (32u << 20)
 
 static const struct meaning store_meaning[] = {

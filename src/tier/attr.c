@@ -48,6 +48,12 @@ int tier_fix_attr(struct tier *t, struct node *n, int fd, struct stat *st)
 	return 0;
 }
 
+void tier_on_attr_change(struct tier *t, tier_attr_fn fn, void *ctx)
+{
+	t->attr_changed = fn;
+	t->attr_ctx = ctx;
+}
+
 int tier_getattr(struct tier *t, struct node *n, struct stat *ret)
 {
 	struct node_fd f;

@@ -43,7 +43,7 @@ static void cancel_release(struct node *n)
 
 void node_settle(struct tier *t, struct node *n)
 {
-	while (n->rel || node_has(n, NODE_BUSY)) {
+	while (n->rel || node_has(n, NODE_BUSY | NODE_FILLING)) {
 		cancel_release(n);
 		node_wait(t, n);
 	}

@@ -170,6 +170,11 @@ int recall_node(struct tier *t, struct node *n, bool keep)
 		}
 	}
 	cold_unref(c);
+	if (!r && t->attr_changed) {
+		node_unlock(t, n);
+		t->attr_changed(t->attr_ctx, node_id(n));
+		node_lock(t, n);
+	}
 	node_busy_clear(t, n);
 	return r;
 }

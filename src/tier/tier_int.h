@@ -36,6 +36,8 @@ enum {
 		<< 3, /* a void marker (inode of size 0) is on disk; drop it before a write grant */
 	NODE_DAMAGED = 1 << 4, /* content cannot be proved right: EIO unless it is replaced */
 	NODE_QUEUED = 1 << 5,  /* in the current spill batch (a hard link comes by twice) */
+	NODE_FILLING = 1 << 6, /* its data goes to the kernel's page cache (fill.c): writers wait */
+	NODE_FILLED = 1 << 7,  /* ... or went there before */
 };
 
 struct node {
@@ -103,6 +105,8 @@ struct tier {
 	struct index *ix;
 
 	struct shard shards[TABLE_SHARDS];
+	tier_attr_fn attr_changed;
+	void *attr_ctx;
 	struct stripe stripes[NODE_STRIPES];
 	struct node *root;
 	struct fdcache *fds;
