@@ -31,11 +31,15 @@ if ! t_plain; then
 	t_bg move spill 0.02
 	t_bg move recall 0.5
 fi
-# few files and many threads: collisions; then many files and few threads: most spills succeed
-timeout $((secs + 120)) "$tool" --time $((secs / 2)) --files 4 --threads 8 --save "$T_TMP/state" "$dir/s" ||
+# few files and many threads: collisions; small files, whose pages are filled when a stub is opened; then many files
+# and few threads: most spills succeed
+timeout $((secs + 120)) "$tool" --time $((secs / 3)) --files 4 --threads 8 --save "$T_TMP/state" "$dir/s" ||
 	fail "blockstress, few files: exit $?"
 rm "$dir/s"/*
-timeout $((secs + 120)) "$tool" --time $((secs / 2)) --files 32 --threads 3 --seed 2 --save "$T_TMP/state" "$dir/s" ||
+timeout $((secs + 120)) "$tool" --time $((secs / 3)) --files 8 --blocks 20 --threads 6 --seed 3 "$dir/s" ||
+	fail "blockstress, small files: exit $?"
+rm "$dir/s"/*
+timeout $((secs + 120)) "$tool" --time $((secs / 3)) --files 32 --threads 3 --seed 2 --save "$T_TMP/state" "$dir/s" ||
 	fail "blockstress, many files: exit $?"
 if ! t_plain; then
 	kill "${T_JOBS[@]}"
