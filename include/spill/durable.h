@@ -3,9 +3,10 @@
  * effect of the tiering and store code goes (SQLite does its own; durable_step marks its commits).
  *
  * Why: faults and crash points are injected here and nowhere else. With SPILLFS_FAULT in the
- * environment ("N:kill", "N:eio", "N:enospc"), the Nth call after durable_arm() kills the process
- * with SIGKILL *before* the effect, or fails with that errno. A sweep over N = 1, 2, ... visits
- * every durable step. Without it each call costs one predicted branch.
+ * environment ("N:kill", "N:eio", "N:enospc", "N:wait"), the Nth call after durable_arm() kills the
+ * process with SIGKILL *before* the effect, fails with that errno, or comes half a second later. A
+ * sweep over N = 1, 2, ... visits every durable step. Without it each call costs one predicted
+ * branch.
  *
  * User operations passed through by src/fs (a write(2) of an application) do not come this way:
  * they are the user's effects, not ours.

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: MIT
  * The waist for durable effects, and the fault injection in it (see the contract).
  *
- *	SPILLFS_FAULT="N:kill|eio|enospc"	at the Nth call: SIGKILL before the effect, or that
- *errno SPILLFS_FAULT_TRACE=PATH		append "N name" for each call counted
+ *	SPILLFS_FAULT="N:kill|eio|enospc|wait"
+ *		at the Nth call: SIGKILL before the effect, or that errno, or half a second's pause
+ *	SPILLFS_FAULT_TRACE=PATH
+ *		append "N name" for each call counted
  *
  * Only the Nth call is hit; the calls after it work again, so that error paths can finish. The
- *trace line is written before the fault strikes: the last line of a killed run names the step it
- *died at.
+ * trace line is written before the fault strikes: the last line of a killed run names the step it
+ * died at.
  */
 #include "spill/durable.h"
 #include "spill/base.h"
@@ -19,10 +21,12 @@
 #include <sys/stat.h>
 #include <sys/xattr.h>
 
+enum { KILL = 1, WAIT };
+
 static struct {
 	bool armed; /* written by durable_arm only, before threads exist */
 	uint64_t at;
-	int error; /* -errno, or 0: kill */
+	int error; /* -errno, KILL or WAIT */
 	int trace_fd;
 	atomic_uint_least64_t count;
 } fault = {.trace_fd = -1};
@@ -30,7 +34,7 @@ static struct {
 static const struct {
 	const char *name;
 	int error;
-} kinds[] = {{"kill", 0}, {"eio", -EIO}, {"enospc", -ENOSPC}};
+} kinds[] = {{"kill", KILL}, {"eio", -EIO}, {"enospc", -ENOSPC}, {"wait", WAIT}};
 
 static bool parse_fault(const char *s)
 {
@@ -59,7 +63,8 @@ void durable_arm(void)
 	atomic_store(&fault.count, 0);
 	if (spec && *spec && !parse_fault(spec)) {
 		/* A sweep that tests nothing must not look like one that passes. */
-		log_err("SPILLFS_FAULT=%s: must be N:kill, N:eio or N:enospc with N >= 1", spec);
+		log_err("SPILLFS_FAULT=%s: must be N:kill, N:eio, N:enospc or N:wait with N >= 1",
+			spec);
 		abort();
 	}
 	if (trace && *trace) {
@@ -88,9 +93,13 @@ static int count_call(const char *name, const char *what)
 	}
 	if (n != fault.at)
 		return 0;
-	if (!fault.error) {
+	if (fault.error == KILL) {
 		kill(getpid(), SIGKILL);
 		pause(); /* nothing below may happen any more */
+	}
+	if (fault.error == WAIT) {
+		usleep(500000); /* for tests of what comes in between */
+		return 0;
 	}
 	return fault.error;
 }

@@ -3,7 +3,7 @@
  *
  * A store that is full or fails parks the work with a reason; it is tried again after a while,
  * never in a spin. A writer that met ENOSPC waits here (tier_wait_space): young files are taken
- * then too.
+ * then too, and above the critical mark.
  */
 #include "policy.h"
 #include "work.h"
@@ -52,10 +52,10 @@ static void relieved(struct tier *t)
 static bool urgent(struct tier *t)
 {
 	pthread_mutex_lock(&t->auto_lock);
-	bool u = t->waiters > 0;
+	unsigned waiters = t->waiters;
 
 	pthread_mutex_unlock(&t->auto_lock);
-	return u;
+	return policy_urgent(used_now(t), t->cfg->critical, waiters);
 }
 
 static bool enough(void *ctx)

@@ -17,6 +17,10 @@ enum policy_act {
 /* running: a round down to the low mark is under way. */
 enum policy_act policy_decide(unsigned used, unsigned high, unsigned low, bool running);
 
+/* Files too young to be spilled are taken too: a writer waits for space, or the critical mark is
+ * reached. */
+bool policy_urgent(unsigned used, unsigned critical, unsigned waiters);
+
 struct policy_candidate {
 	const struct layer *l;
 	int64_t last_used_ns;
