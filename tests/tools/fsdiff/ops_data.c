@@ -368,6 +368,11 @@ static void op_copy(struct side *s, const struct op *o)
 	    o->s2, (long long)out, len);
 	if (!is_plain_slot(s, o))
 		return;
+	/* Whether O_DIRECT was turned on after the open does not come with the request (README). */
+	if ((fcntl(s->slot[o->s1], F_GETFL) | fcntl(s->slot[o->s2], F_GETFL)) & O_DIRECT) {
+		say(&s->out, " direct");
+		return;
+	}
 	n = copy_file_range(s->slot[o->s1], &in, s->slot[o->s2], &out, len, 0);
 	say_ret(s, n);
 	if (n >= 0)
