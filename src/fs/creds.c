@@ -13,6 +13,7 @@
 #include <linux/capability.h>
 #include <linux/securebits.h>
 #include <sched.h>
+#include <stdio.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -74,6 +75,36 @@ bool caller_in_group(fuse_req_t req, gid_t gid)
 		if (groups[i] == gid)
 			return true;
 	return false;
+}
+
+/* Namespace links: the same text is the same namespace. */
+static bool same_user_ns(pid_t pid)
+{
+	char path[48], a[64], b[64];
+
+	snprintf(path, sizeof(path), "/proc/%d/ns/user", (int)pid);
+	ssize_t n = readlink(path, a, sizeof(a)), m = readlink("/proc/self/ns/user", b, sizeof(b));
+
+	return n > 0 && n == m && !memcmp(a, b, (size_t)n);
+}
+
+bool caller_has_fsetid(fuse_req_t req)
+{
+	const struct fuse_ctx *c = fuse_req_ctx(req);
+	unsigned long long caps;
+	char path[32], line[128];
+	bool found = false, has = c->uid == 0;
+
+	snprintf(path, sizeof(path), "/proc/%d/status", (int)c->pid);
+	FILE *f = c->pid ? fopen(path, "re") : NULL;
+
+	while (f && !found && fgets(line, sizeof(line), f))
+		found = sscanf(line, "CapEff: %llx", &caps) == 1;
+	if (f)
+		fclose(f);
+	if (found)
+		has = caps >> CAP_FSETID & 1 && same_user_ns(c->pid);
+	return has;
 }
 
 bool fsetid_drop(fuse_req_t req, const struct stat *st)

@@ -300,6 +300,15 @@ void op_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t size, off_
 		fuse_reply_write(req, (size_t)n);
 }
 
+/* Requests without a flag of their own for it (FALLOCATE, COPY_FILE_RANGE) change content too. */
+static bool content_kills_suidgid(fuse_req_t req, int fd)
+{
+	struct stat st;
+
+	return !fstat(fd, &st) && st.st_mode & (S_ISUID | S_ISGID) && !caller_has_fsetid(req) &&
+	       fsetid_drop(req, &st);
+}
+
 void op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi)
 {
 	struct file *file = file_of(req, fi);
@@ -328,10 +337,14 @@ void op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, off_t len
 		reply_err(req, fd == -EXDEV ? -EBADF : fd);
 		return;
 	}
+	bool kill = content_kills_suidgid(req, fd);
+
 	do {
 		r = fallocate(fd, mode, off, len) ? -errno : 0;
 	} while (r == -EINTR || (r == -ENOSPC && waits++ < SPACE_WAIT_MAX &&
 				 tier_wait_space(f->t, SPACE_WAIT_MS)));
+	if (kill)
+		fsetid_restore();
 	reply_err(req, r);
 }
 
@@ -363,10 +376,14 @@ void op_copy_file_range(fuse_req_t req, fuse_ino_t ino_in, off_t off_in,
 		reply_err(req, fd_in < 0 ? fd_in : fd_out);
 		return;
 	}
+	bool kill = content_kills_suidgid(req, fd_out);
 	ssize_t n = copy_file_range(fd_in, &off_in, fd_out, &off_out, len, (unsigned)flags);
+	int err = errno;
 
+	if (kill)
+		fsetid_restore();
 	if (n < 0)
-		reply_err(req, -errno);
+		reply_err(req, -err);
 	else
 		fuse_reply_write(req, (size_t)n);
 }

@@ -41,9 +41,9 @@ static void xat_put(fuse_req_t req, struct xat *x)
  * for it. */
 static bool acl_kills_sgid(fuse_req_t req, const struct xat *x, struct stat *st)
 {
-	if (fuse_req_ctx(req)->uid == 0 || stat(x->path, st) || !(st->st_mode & S_ISGID))
+	if (stat(x->path, st) || !(st->st_mode & S_ISGID))
 		return false;
-	return !caller_in_group(req, st->st_gid);
+	return !caller_in_group(req, st->st_gid) && !caller_has_fsetid(req);
 }
 
 void op_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *value, size_t size,

@@ -17,6 +17,7 @@ struct bobj {
 	struct object *o;
 	unsigned files; /* entries that refer to it */
 	bool fresh;     /* written by this batch */
+	bool listed;    /* for verification */
 	bool have_xx;   /* xx is the stream's hash, from the hot data */
 	uint64_t xx;
 	int err;

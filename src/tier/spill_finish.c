@@ -6,9 +6,12 @@
  */
 #include "batch.h"
 
+#include <unistd.h>
 #include <xxhash.h>
 
-#define RELEASE_FILES 256 /* descriptors and leases held at once */
+#define RELEASE_FILES  256 /* descriptors and leases held at once */
+#define VERIFY_THREADS 7   /* besides our own */
+#define VERIFY_RUN     32  /* neighbours: most share frames */
 
 struct verify_sink {
 	XXH3_state_t *xx;
@@ -27,47 +30,88 @@ static int verify_piece(void *ctx, const void *data, size_t len, uint64_t off)
 	return 0;
 }
 
-/* Read the object back from the pack and compare with what was read from the hot tier. Small
- * objects share frames: those are decoded once, through the frame cache. */
-static int verify(struct spill_batch *b, struct bobj *bo)
+/* Read the object back from the pack and compare with what was read from the hot tier. buf:
+ * FRAME_SIZE bytes. Small objects share frames: those are decoded once, through the frame cache. */
+static int verify(struct tier *t, const struct bobj *bo, uint8_t *buf)
 {
 	const struct object *o = bo->o;
 	struct store_pos bad = {0};
 	int r;
 
 	if (!bo->have_xx)
-		return object_verify(b->t->store, o, false);
+		return object_verify(t->store, o, false);
 	if (o->stream_len < FRAME_SIZE) {
-		ssize_t n =
-			store_read(b->t->store, o->segs, o->nsegs, b->buf, o->stream_len, 0, &bad);
+		ssize_t n = store_read(t->store, o->segs, o->nsegs, buf, o->stream_len, 0, &bad);
 
 		if (n != (ssize_t)o->stream_len)
 			return n < 0 ? (int)n : -EUCLEAN;
-		return XXH3_64bits(b->buf, o->stream_len) == bo->xx ? 0 : -EBADMSG;
+		return XXH3_64bits(buf, o->stream_len) == bo->xx ? 0 : -EBADMSG;
 	}
 	struct verify_sink v = {.xx = XXH3_createState()};
 
 	if (!v.xx)
 		return -ENOMEM;
 	XXH3_64bits_reset(v.xx);
-	r = store_stream(b->t->store, o->segs, o->nsegs, verify_piece, &v, &bad);
+	r = store_stream(t->store, o->segs, o->nsegs, verify_piece, &v, &bad);
 	if (!r && XXH3_64bits_digest(v.xx) != bo->xx)
 		r = -EBADMSG;
 	XXH3_freeState(v.xx);
 	return r;
 }
 
-static void verify_all(struct spill_batch *b)
+/* The batch's objects, in the order in which they went into the pack; threads take runs of them. */
+struct verify_work {
+	struct tier *t;
+	struct bobj **v;
+	size_t n;
+	atomic_size_t next;
+};
+
+static void *verify_some(void *arg)
 {
-	for (size_t i = 0; i < BOBJ_BUCKETS; i++)
-		for (struct bobj *bo = b->table[i]; bo; bo = bo->next) {
-			bo->err = verify(b, bo);
+	struct verify_work *w = arg;
+	cleanup_free uint8_t *buf = malloc(FRAME_SIZE);
+	size_t i;
+
+	while ((i = atomic_fetch_add(&w->next, VERIFY_RUN)) < w->n) {
+		for (size_t end = MIN(i + VERIFY_RUN, w->n); i < end; i++) {
+			struct bobj *bo = w->v[i];
+
+			bo->err = buf ? verify(w->t, bo, buf) : -ENOMEM;
 			if (bo->err)
 				log_err("object %llu: reading back from the store failed: %s; the "
-					"file "
-					"stays in the hot tier",
+					"file stays in the hot tier",
 					(unsigned long long)bo->o->id.v, strerror(-bo->err));
 		}
+	}
+	return NULL;
+}
+
+static int verify_all(struct spill_batch *b)
+{
+	struct verify_work w = {.t = b->t};
+	pthread_t thread[VERIFY_THREADS];
+	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
+	int helpers = 0;
+
+	w.v = calloc(b->n, sizeof(*w.v));
+	if (!w.v)
+		return -ENOMEM;
+	for (size_t i = 0; i < b->n; i++) {
+		struct bobj *bo = b->v[i]->bo;
+
+		if (!bo->listed)
+			w.v[w.n++] = bo;
+		bo->listed = true;
+	}
+	while (helpers < MIN((int)cpus - 1, VERIFY_THREADS) &&
+	       !thread_start(&thread[helpers], "verify", verify_some, &w))
+		helpers++;
+	verify_some(&w);
+	while (helpers)
+		pthread_join(thread[--helpers], NULL);
+	free(w.v);
+	return 0;
 }
 
 static struct file_row row_of(struct spill_batch *b, const struct entry *e, enum residency state)
@@ -213,8 +257,9 @@ int spill_batch_finish(struct spill_batch *b, struct tier_work *w, tier_note_fn 
 	if (!r && b->n)
 		r = janitor_flush(t);
 	if (!r && b->n) {
-		verify_all(b);
-		r = index_batch(b, lens, nlens, epoch);
+		r = verify_all(b);
+		if (!r)
+			r = index_batch(b, lens, nlens, epoch);
 		if (r && nlens)
 			log_err("spilling: the index cannot be written: %s", strerror(-r));
 	}
