@@ -6,6 +6,7 @@
 #include "abi.h"
 
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <linux/fuse.h>
 #include <sys/stat.h>
 #include <sys/xattr.h>
@@ -146,6 +147,18 @@ static int set_times(struct fs *f, struct node *n, const struct stat *st, int se
 	(FUSE_SET_ATTR_ATIME | FUSE_SET_ATTR_MTIME | FUSE_SET_ATTR_ATIME_NOW |                     \
 	 FUSE_SET_ATTR_MTIME_NOW)
 
+/* chown(path, -1, -1) comes without a bit, changes ctime and clears setuid and setgid bits, which
+ * only the owner may. A FALLOCATE or COPY_FILE_RANGE of somebody else announces itself in the same
+ * way; the bits are cleared there then (files.c). */
+static bool may_chown(fuse_req_t req, struct node *n)
+{
+	struct stat st;
+
+	return !tier_getattr(fs_of(req)->t, n, &st) &&
+	       (!(st.st_mode & (S_ISUID | S_ISGID)) || st.st_uid == fuse_req_ctx(req)->uid ||
+		caller_has_cap(req, CAP_FOWNER));
+}
+
 void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int set, struct fuse_file_info *fi)
 {
 	struct fs *f = fs_of(req);
@@ -156,8 +169,8 @@ void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int set, struct
 		reply_err(req, r);
 		return;
 	}
-	/* chown(path, -1, -1) comes without a bit, and changes ctime. */
-	if (set & SET_OWNER_MODE || !(set & (FUSE_SET_ATTR_SIZE | SET_TIMES)))
+	if (set & SET_OWNER_MODE ||
+	    (!(set & (FUSE_SET_ATTR_SIZE | SET_TIMES)) && may_chown(req, n)))
 		r = set_owner_mode(f, n, st, set);
 	if (!r && set & FUSE_SET_ATTR_SIZE)
 		r = set_size(req, n, st, fi);

@@ -88,7 +88,7 @@ static bool same_user_ns(pid_t pid)
 	return n > 0 && n == m && !memcmp(a, b, (size_t)n);
 }
 
-bool caller_has_fsetid(fuse_req_t req)
+bool caller_has_cap(fuse_req_t req, int cap)
 {
 	const struct fuse_ctx *c = fuse_req_ctx(req);
 	unsigned long long caps;
@@ -103,7 +103,7 @@ bool caller_has_fsetid(fuse_req_t req)
 	if (f)
 		fclose(f);
 	if (found)
-		has = caps >> CAP_FSETID & 1 && same_user_ns(c->pid);
+		has = caps >> cap & 1 && same_user_ns(c->pid);
 	return has;
 }
 

@@ -6,6 +6,7 @@
 #include "abi.h"
 
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <linux/fuse.h>
 #include <sys/stat.h>
 
@@ -305,8 +306,8 @@ static bool content_kills_suidgid(fuse_req_t req, int fd)
 {
 	struct stat st;
 
-	return !fstat(fd, &st) && st.st_mode & (S_ISUID | S_ISGID) && !caller_has_fsetid(req) &&
-	       fsetid_drop(req, &st);
+	return !fstat(fd, &st) && st.st_mode & (S_ISUID | S_ISGID) &&
+	       !caller_has_cap(req, CAP_FSETID) && fsetid_drop(req, &st);
 }
 
 void op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi)

@@ -72,9 +72,10 @@ void creds_enter(uid_t uid, gid_t gid, mode_t umask_bits);
 void creds_leave(void);
 /* By the caller's own group or one of its others (read from /proc). */
 bool caller_in_group(fuse_req_t req, gid_t gid);
-/* CAP_FSETID in the initial user namespace, as capable() asks, for requests that do not say it
- * themselves (read from /proc; a caller that cannot be seen there has it if it is root). */
-bool caller_has_fsetid(fuse_req_t req);
+/* A capability (linux/capability.h) in the initial user namespace, as capable() asks, for requests
+ * that do not say it themselves (read from /proc; a caller that cannot be seen there has it if it
+ * is root). */
+bool caller_has_cap(fuse_req_t req, int cap);
 /* Act as a caller without CAP_FSETID: writes and truncations clear setuid and setgid bits of the
  * file (the setgid bit of one that its group may not execute only for callers outside that group).
  * False: it has none. */

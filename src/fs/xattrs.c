@@ -4,6 +4,7 @@
  */
 #include "fs_int.h"
 
+#include <linux/capability.h>
 #include <sys/stat.h>
 #include <sys/xattr.h>
 
@@ -43,7 +44,7 @@ static bool acl_kills_sgid(fuse_req_t req, const struct xat *x, struct stat *st)
 {
 	if (stat(x->path, st) || !(st->st_mode & S_ISGID))
 		return false;
-	return !caller_in_group(req, st->st_gid) && !caller_has_fsetid(req);
+	return !caller_in_group(req, st->st_gid) && !caller_has_cap(req, CAP_FSETID);
 }
 
 void op_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *value, size_t size,
