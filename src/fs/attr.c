@@ -149,11 +149,14 @@ static int set_times(struct fs *f, struct node *n, const struct stat *st, int se
 
 /* chown(path, -1, -1) comes without a bit, changes ctime and clears setuid and setgid bits, which
  * only the owner may. A FALLOCATE or COPY_FILE_RANGE of somebody else announces itself in the same
- * way; the bits are cleared there then (files.c). */
+ * way; the bits are cleared there then (files.c). And so does any write to a file with
+ * capabilities, after REMOVEXATTR. */
 static bool may_chown(fuse_req_t req, struct node *n)
 {
 	struct stat st;
 
+	if (caps_removed_take(req, node_id(n)))
+		return false;
 	return !tier_getattr(fs_of(req)->t, n, &st) &&
 	       (!(st.st_mode & (S_ISUID | S_ISGID)) || st.st_uid == fuse_req_ctx(req)->uid ||
 		caller_has_cap(req, CAP_FOWNER));

@@ -107,6 +107,25 @@ bool caller_has_cap(fuse_req_t req, int cap)
 	return has;
 }
 
+static uint64_t by_whom(fuse_req_t req, fuse_ino_t ino)
+{
+	uint64_t v[2] = {ino, (uint64_t)fuse_req_ctx(req)->pid};
+
+	return hash64(v, sizeof(v)) | 1;
+}
+
+void caps_removed_note(fuse_req_t req, fuse_ino_t ino)
+{
+	atomic_store(&fs_of(req)->caps_removed, by_whom(req, ino));
+}
+
+bool caps_removed_take(fuse_req_t req, fuse_ino_t ino)
+{
+	uint64_t v = by_whom(req, ino);
+
+	return atomic_compare_exchange_strong(&fs_of(req)->caps_removed, &v, 0);
+}
+
 bool fsetid_drop(fuse_req_t req, const struct stat *st)
 {
 	gid_t gid = fuse_req_ctx(req)->gid;
