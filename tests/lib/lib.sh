@@ -164,11 +164,12 @@ t_abort_fuse()
 t_proc_id()
 {
 	local st
-	st=$(cat "/proc/$1/stat" 2>/dev/null) || return 1
+	{ read -r st <"/proc/$1/stat"; } 2>/dev/null || return 1
 	[[ $st == *"(spillfs"* ]] || return 1
 	st=${st##*) }
 	# a dead one that nobody has collected (its other threads end after the first)
-	[[ $st != Z* ]] || (($(find "/proc/$1/task" -mindepth 1 -maxdepth 1 2>/dev/null | wc -l) > 1)) || return 1
+	local tasks=("/proc/$1/task"/*)
+	[[ $st != Z* ]] || ((${#tasks[@]} > 1)) || return 1
 	# shellcheck disable=SC2086
 	set -- "$1" $st
 	echo "$1 ${21}"
@@ -177,19 +178,18 @@ t_note_daemons()
 {
 	local f id
 	for f in "$T_RUN"/*/pid; do
-		id=$(t_proc_id "$(cat "$f")") || continue
+		id=$(t_proc_id "$(<"$f")") || continue
 		[[ " ${T_DAEMONS[*]-} " == *" $id "* ]] || T_DAEMONS+=("$id")
 	done
 }
 # t_wait_gone "PID STARTTIME" SECONDS
 t_wait_gone()
 {
-	local i
-	for ((i = 0; i < $2 * 20; i++)); do
-		[[ $(t_proc_id "${1% *}") == "$1" ]] || return 0
-		sleep 0.05
+	local end=$((SECONDS + $2 + 1))
+	while [[ $(t_proc_id "${1% *}") == "$1" ]]; do
+		((SECONDS < end)) || return 1
+		sleep 0.01
 	done
-	return 1
 }
 t_show_logs()
 {
@@ -241,15 +241,15 @@ t_mount_img()
 	fail "mount $1: $(cat "$T_TMP/mount.err")"
 }
 
-# As systemd-escape --path.
+# As systemd-escape --path, which is asked only for unusual names.
 t_escape()
 {
-	if command -v systemd-escape >/dev/null; then
-		systemd-escape --path "$1"
-	else
+	if [[ $1 =~ ^(/[A-Za-z0-9_:-][A-Za-z0-9_:.-]*)+$ ]] || ! command -v systemd-escape >/dev/null; then
 		local p=${1#/}
 		p=${p//-/\\x2d}
 		echo "${p//\//-}"
+	else
+		systemd-escape --path "$1"
 	fi
 }
 t_run_dir()
@@ -263,7 +263,9 @@ t_hot()
 }
 t_pid()
 {
-	cat "$(t_run_dir "$1")/pid"
+	local f
+	f=$(t_run_dir "$1")/pid
+	[[ -r $f ]] && echo "$(<"$f")"
 }
 
 # t_spillfs STORE DIR [OPTIONS]: mount; nothing spills by itself unless OPTIONS say auto=on.
@@ -275,7 +277,7 @@ t_spillfs()
 t_spillfs_try()
 {
 	local store=$1 dir=$2 opts=${3:-} rc
-	mkdir -p "$store"
+	[[ -d $store ]] || mkdir -p "$store"
 	if t_plain; then
 		mount --bind "$dir" "$dir"
 		return
@@ -310,8 +312,7 @@ t_expose()
 {
 	local _
 	for _ in 1 2 3 4; do
-		grep -q " $1 " /proc/self/mountinfo || break
-		[[ $(findmnt -no FSTYPE "$1" | tail -n 1) == "${2:-none}" ]] && break
+		[[ $(</proc/self/mountinfo) == *" $1 "* ]] || break
 		umount "$1" 2>/dev/null || umount -l "$1"
 	done
 	umount "$(t_run_dir "$1")/hot" 2>/dev/null
