@@ -179,7 +179,7 @@ static int index_batch(struct spill_batch *b, const struct pack_len *lens, size_
 		r = row_replace(b->t, &row, &fr);
 	}
 	if (!r)
-		r = index_meta_set(ix, "epoch_next", epoch);
+		r = epoch_announce(b->t, epoch);
 	return commit_or_not(b, r, &fr);
 }
 
@@ -208,10 +208,7 @@ static int index_done(struct spill_batch *b, uint64_t epoch)
 	}
 	if (!r)
 		r = index_meta_set(ix, "epoch", epoch);
-	r = commit_or_not(b, r, &fr);
-	if (!r)
-		b->t->epoch = epoch;
-	return r;
+	return commit_or_not(b, r, &fr);
 }
 
 static void release_all(struct spill_batch *b)

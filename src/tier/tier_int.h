@@ -120,7 +120,7 @@ struct tier {
 
 	pthread_mutex_t spill_lock;
 	uint64_t next_obj, obj_limit; /* reserved ids; spill_lock */
-	uint64_t epoch;               /* spill_lock */
+	uint64_t epoch;               /* what the hot tier shows; spill_lock */
 	bool unclean;                 /* the last stop was */
 
 	pthread_mutex_t defer_lock;
@@ -275,8 +275,11 @@ void freed_forget(struct freed *fr);  /* after a rollback */
 
 /* ---- epoch.c */
 uint64_t epoch_after(uint64_t e);
+/* The three steps of a change, spill_lock held; the first in the caller's index transaction, the
+ * last is "epoch" in the index. */
+int epoch_announce(struct tier *t, uint64_t e);
 int epoch_hot_set(struct tier *t, uint64_t e); /* durable */
-int epoch_bump(struct tier *t);                /* all three steps; spill_lock held */
+int epoch_bump(struct tier *t);                /* all three */
 
 /* ---- recover.c, reconcile.c */
 int tier_bind(struct tier *t, char **ret_msg);
