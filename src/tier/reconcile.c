@@ -158,9 +158,10 @@ void *reconcile_main(void *arg)
 
 	if (!r) {
 		atomic_fetch_add(&t->n_regular, s.regular);
-		atomic_store(&t->regular_known, true);
 		if (t->unclean)
 			match_rows(&s);
+		if (!atomic_load(&t->stop)) /* else the next mount has to do it again */
+			atomic_store(&t->regular_known, true);
 	} else if (r != -EINTR) {
 		log_warn("scanning the hot tier: %s", strerror(-r));
 	}
