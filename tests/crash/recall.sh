@@ -1,23 +1,23 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# Recalling a mixed set of files, killed at each durable step.
-# timeout: 400
+# Recalling one file of each kind, the daemon dying at each durable step.
+# timeout: 600
 . "$(dirname "$0")/../lib/lib.sh"
-. "$(dirname "$0")/../lib/awkward.sh"
 . "$(dirname "$0")/../lib/crash.sh"
 c_prepare()
 {
-	t_awkward "$1/tree" small
-	t_digest -T "$1/tree" >"$T_TMP/want"
-	t_spill "$1/tree"
-	t_same "$T_TMP/want" "$1/tree" "spilled" -T
+	c_kinds "$1/t"
+	c_want "$1/t"
+	t_spill "$1/t"
+	c_tree "$1/t" || fail "not the same when spilled"
 }
 c_op()
 {
-	t_ctl recall "$1/tree"
+	"$SPILLCTL" recall "$1/t"
 }
 c_verify()
 {
-	t_same "$T_TMP/want" "$1/tree" "the tree" -T ${3:+"$3"}
+	c_tree "$1/t" ${3:+"$3"} || return 1
+	(($2 == 0)) || [[ -n ${3:-} ]] || c_states "$1/t" 'resident premigrated'
 }
 crash_main

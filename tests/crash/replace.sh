@@ -1,7 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# Renaming a file over a stub, a stub over a file, and a stub over a stub, killed at each durable step.
-# timeout: 400
+# Renaming a file over a stub, a stub over a file, and a stub over a stub, and waiting until what was replaced is freed,
+# the daemon dying at each durable step.
+# timeout: 600
 . "$(dirname "$0")/../lib/lib.sh"
 . "$(dirname "$0")/../lib/crash.sh"
 c_prepare()
@@ -18,23 +19,29 @@ c_prepare()
 		t_data "${f#file}7" 30000 >"$T_TMP/old/$f"
 		cp "$T_TMP/old/$f" "$1/t/"
 	done
+	c_plain "$T_TMP/old"/*
 }
 c_op()
 {
 	local t=$1/t # no cd: it would keep the mount busy
-	mv -f "$t/file1" "$t/stub1" && mv -f "$t/stub2" "$t/file2" && mv -f "$t/stub3" "$t/stub4" &&
-		rm "$t/kept-too"
+	mv -f "$t/file1" "$t/stub1" && c_did 1 && mv -f "$t/stub2" "$t/file2" && c_did 2 &&
+		mv -f "$t/stub3" "$t/stub4" && c_did 3 && rm "$t/kept-too" && c_did rm &&
+		sync "$t" && c_synced $'1\n2\n3\nrm' && t_until 30 c_objects 3
 }
 c_verify()
 {
-	local t=$1/t old=$T_TMP/old
-	cmp "$t/kept" "$old/kept" || return 1
-	c_old_or_new "$2" "$t/stub1" "$old/stub1" "$old/file1" &&
-		c_old_or_new "$2" "$t/file1" "$old/file1" - &&
-		c_old_or_new "$2" "$t/file2" "$old/file2" "$old/stub2" &&
-		c_old_or_new "$2" "$t/stub2" "$old/stub2" - &&
-		c_old_or_new "$2" "$t/stub4" "$old/stub4" "$old/stub3" &&
-		c_old_or_new "$2" "$t/stub3" "$old/stub3" -
+	local old=$T_TMP/old
+	c_sums "$1/t"
+	c_is kept "$old/kept" &&
+		c_old_or_new 1 stub1 "$old/stub1" "$old/file1" &&
+		c_old_or_new 1 file1 "$old/file1" - &&
+		c_old_or_new 2 file2 "$old/file2" "$old/stub2" &&
+		c_old_or_new 2 stub2 "$old/stub2" - &&
+		c_old_or_new 3 stub4 "$old/stub4" "$old/stub3" &&
+		c_old_or_new 3 stub3 "$old/stub3" - &&
+		c_old_or_new rm kept-too "$old/kept" - &&
+		# a rename is done as a whole or not at all
+		c_one_of stub1 file1 "$old/file1" && c_one_of file2 stub2 "$old/stub2" &&
+		c_one_of stub4 stub3 "$old/stub3"
 }
-# Freeing happens in its own time: a rename need not wait for a durable step of ours.
-CRASH_NO_STEPS=1 CRASH_FROM=1 crash_main
+CRASH_NO_STEPS=1 crash_main

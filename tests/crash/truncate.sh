@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# O_TRUNC, truncate to less and to more of stubs, killed at each durable step: the old content or the new, never
-# another, and the old only when the caller got an error.
-# timeout: 400
+# O_TRUNC, truncate to less and to more of stubs, the daemon dying at each durable step: the old content or the new,
+# never another, and the old only when the caller got an error (or power failed before a sync).
+# timeout: 600
 . "$(dirname "$0")/../lib/lib.sh"
 . "$(dirname "$0")/../lib/crash.sh"
 c_prepare()
@@ -17,18 +17,22 @@ c_prepare()
 	truncate -s 130000 "$T_TMP/new/less"
 	truncate -s 400000 "$T_TMP/new/more"
 	cp "$T_TMP/old"/* "$1/t/"
+	c_plain "$T_TMP/old"/* "$T_TMP/new"/*
 	t_spill "$1/t"
 }
 c_op()
 {
-	: >"$1/t/emptied" && truncate -s 130000 "$1/t/less" && truncate -s 400000 "$1/t/more"
+	: >"$1/t/emptied" && c_did emptied && sync "$1/t/emptied" && c_synced emptied &&
+		truncate -s 130000 "$1/t/less" && c_did less && sync "$1/t/less" && c_synced less &&
+		truncate -s 400000 "$1/t/more" && c_did more && sync "$1/t/more" && c_synced more
 }
 c_verify()
 {
 	local f
+	c_sums "$1/t"
 	for f in emptied less more; do
-		c_old_or_new "$2" "$1/t/$f" "$T_TMP/old/$f" "$T_TMP/new/$f" || return 1
+		c_old_or_new $f $f "$T_TMP/old/$f" "$T_TMP/new/$f" || return 1
 	done
-	cmp "$1/t/other" "$T_TMP/old/other"
+	c_is other "$T_TMP/old/other"
 }
 crash_main

@@ -1,0 +1,26 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# Spilling more files at once than are synced one by one (FSYNC_EACH in release.c), the daemon dying at each durable
+# step.
+# timeout: 600
+. "$(dirname "$0")/../lib/lib.sh"
+. "$(dirname "$0")/../lib/crash.sh"
+c_prepare()
+{
+	local i
+	mkdir "$1/t"
+	for i in {1..9}; do
+		t_data "$i" $((i * 1700)) >"$1/t/$i"
+	done
+	c_want "$1/t"
+}
+c_op()
+{
+	"$SPILLCTL" spill "$1/t"
+}
+c_verify()
+{
+	c_tree "$1/t" ${3:+"$3"} || return 1
+	(($2 == 0)) || [[ -n ${3:-} ]] || c_states "$1/t" spilled
+}
+crash_main
