@@ -104,6 +104,12 @@ static int set_size(fuse_req_t req, struct node *n, const struct stat *st,
 	struct node_fd nfd;
 	struct caps caps;
 	struct stat now;
+
+	/* After a direct write past the end that failed, the kernel truncates to the size it was.
+	 */
+	if (file && side_effect_take(req, node_id(n), DIRECT_WRITE_FAILED) &&
+	    !tier_getattr(f->t, n, &now) && now.st_size == st->st_size)
+		return 0;
 	int r = tier_fd_get(f->t, n, &nfd);
 
 	if (r)
@@ -155,7 +161,7 @@ static bool may_chown(fuse_req_t req, struct node *n)
 {
 	struct stat st;
 
-	if (caps_removed_take(req, node_id(n)))
+	if (side_effect_take(req, node_id(n), CAPS_REMOVED))
 		return false;
 	return !tier_getattr(fs_of(req)->t, n, &st) &&
 	       (!(st.st_mode & (S_ISUID | S_ISGID)) || st.st_uid == fuse_req_ctx(req)->uid ||

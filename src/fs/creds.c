@@ -107,23 +107,23 @@ bool caller_has_cap(fuse_req_t req, int cap)
 	return has;
 }
 
-static uint64_t by_whom(fuse_req_t req, fuse_ino_t ino)
+static uint64_t effect_key(fuse_req_t req, fuse_ino_t ino, enum side_effect what)
 {
-	uint64_t v[2] = {ino, (uint64_t)fuse_req_ctx(req)->pid};
+	uint64_t v[3] = {ino, (uint64_t)fuse_req_ctx(req)->pid, what};
 
 	return hash64(v, sizeof(v)) | 1;
 }
 
-void caps_removed_note(fuse_req_t req, fuse_ino_t ino)
+void side_effect_note(fuse_req_t req, fuse_ino_t ino, enum side_effect what)
 {
-	atomic_store(&fs_of(req)->caps_removed, by_whom(req, ino));
+	atomic_store(&fs_of(req)->side_effect, effect_key(req, ino, what));
 }
 
-bool caps_removed_take(fuse_req_t req, fuse_ino_t ino)
+bool side_effect_take(fuse_req_t req, fuse_ino_t ino, enum side_effect what)
 {
-	uint64_t v = by_whom(req, ino);
+	uint64_t v = effect_key(req, ino, what);
 
-	return atomic_compare_exchange_strong(&fs_of(req)->caps_removed, &v, 0);
+	return atomic_compare_exchange_strong(&fs_of(req)->side_effect, &v, 0);
 }
 
 bool fsetid_drop(fuse_req_t req, const struct stat *st)

@@ -268,7 +268,6 @@ void op_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t size, off_
 	struct file *file = file_of(req, fi);
 	int fd = file ? tier_file_fd(f->t, file) : -EBADF;
 
-	(void)ino;
 	if (fd < 0) {
 		reply_err(req, fd == -EXDEV ? -EBADF : fd);
 		return;
@@ -295,6 +294,8 @@ void op_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t size, off_
 
 	if (kill)
 		fsetid_restore();
+	if (n < 0 && direct)
+		side_effect_note(req, ino, DIRECT_WRITE_FAILED);
 	if (n < 0)
 		reply_err(req, (int)n);
 	else

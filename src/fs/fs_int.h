@@ -32,11 +32,11 @@ struct fs {
 	uint64_t kernel_flags; /* its offer: flags | flags2 << 32 */
 	pthread_mutex_t lock;
 	pthread_cond_t cond;
-	_Atomic uint64_t caps_removed; /* by whom, on what: the last REMOVEXATTR of capabilities */
-	bool ready;                    /* lock */
-	unsigned nthreads, idle;       /* lock */
-	unsigned keep;                 /* threads that stay when idle */
-	pthread_t *threads;            /* lock; [FS_THREADS_MAX], valid where used[] */
+	_Atomic uint64_t side_effect; /* the last one that a SETATTR may follow, see creds.c */
+	bool ready;                   /* lock */
+	unsigned nthreads, idle;      /* lock */
+	unsigned keep;                /* threads that stay when idle */
+	pthread_t *threads;           /* lock; [FS_THREADS_MAX], valid where used[] */
 	bool *used;
 };
 
@@ -77,9 +77,11 @@ bool caller_in_group(fuse_req_t req, gid_t gid);
  * that do not say it themselves (read from /proc; a caller that cannot be seen there has it if it
  * is root). */
 bool caller_has_cap(fuse_req_t req, int cap);
-/* The caller removed the capabilities of ino just now; asked and forgotten by the second. */
-void caps_removed_note(fuse_req_t req, fuse_ino_t ino);
-bool caps_removed_take(fuse_req_t req, fuse_ino_t ino);
+/* What the kernel does by itself in two requests of one caller on one inode, of which the second, a
+ * SETATTR, looks like the caller's own call: noted at the first, taken (once) at the second. */
+enum side_effect { CAPS_REMOVED = 1, DIRECT_WRITE_FAILED };
+void side_effect_note(fuse_req_t req, fuse_ino_t ino, enum side_effect what);
+bool side_effect_take(fuse_req_t req, fuse_ino_t ino, enum side_effect what);
 /* Act as a caller without CAP_FSETID: writes and truncations clear setuid and setgid bits of the
  * file (the setgid bit of one that its group may not execute only for callers outside that group).
  * False: it has none. */

@@ -157,7 +157,7 @@ void op_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name)
 	if (!r)
 		tier_meta_changed(fs_of(req)->t, x.n);
 	if (!r && !strcmp(name, "security.capability"))
-		caps_removed_note(req, ino);
+		side_effect_note(req, ino, CAPS_REMOVED);
 	xat_put(req, &x);
 	reply_err(req, r);
 }
