@@ -36,6 +36,47 @@ static void object_freep(struct object **o)
 	object_free(*o);
 }
 
+/* SQLite keeps no checksums, and a frame's own says nothing about whose bytes they are: a wrong
+ * number here would serve another file's data. */
+static uint32_t object_sum(const struct object *o)
+{
+	uint8_t head[8 * 3 + 16];
+	uint64_t h;
+
+	put_le64(head, o->id.v);
+	put_le64(head + 8, o->size);
+	put_le64(head + 16, o->stream_len);
+	memcpy(head + 24, o->sha, 16);
+	h = hash64(head, sizeof(head));
+	for (uint32_t i = 0; i < o->nsegs; i++) {
+		const struct seg *g = &o->segs[i];
+		uint8_t b[8 * 6];
+
+		put_le64(b, h);
+		put_le64(b + 8, g->stream_off);
+		put_le64(b + 16, g->len);
+		put_le64(b + 24, g->pack);
+		put_le64(b + 32, g->frame);
+		put_le64(b + 40, g->off);
+		h = hash64(b, sizeof(b));
+	}
+	for (uint32_t i = 0; i < o->nranges; i++) {
+		uint8_t b[8 * 3];
+
+		put_le64(b, h);
+		put_le64(b + 8, o->ranges[i].off);
+		put_le64(b + 16, o->ranges[i].len);
+		h = hash64(b, sizeof(b));
+	}
+	return (uint32_t)(h ^ h >> 32);
+}
+
+static bool sum_fits(sqlite3_stmt *st, const struct object *o)
+{
+	return sqlite3_column_type(st, 10) == SQLITE_NULL ||
+	       sqlite3_column_int64(st, 10) == (int64_t)object_sum(o);
+}
+
 int ix_object_load(struct ix_conn *c, sqlite3_stmt *st, struct object **ret)
 {
 	cleanup_(object_freep) struct object *o = calloc(1, sizeof(*o));
@@ -61,7 +102,7 @@ int ix_object_load(struct ix_conn *c, sqlite3_stmt *st, struct object **ret)
 		r = ix_ranges_load(st, 9, o);
 	if (r < 0)
 		return r;
-	if (!ix_object_valid(o))
+	if (!ix_object_valid(o) || !sum_fits(st, o))
 		return -EUCLEAN;
 	*ret = steal_ptr(o);
 	return 0;
@@ -181,6 +222,7 @@ int index_object_put(struct index *ix, const struct object *o)
 		sqlite3_bind_int64(st, 9, (int64_t)o->stream_len);
 	if (ranges)
 		sqlite3_bind_blob64(st, 10, ranges, ranges_len, SQLITE_STATIC);
+	sqlite3_bind_int64(st, 11, object_sum(o));
 	r = ix_wrun(ix, st, NULL);
 	if (r < 0)
 		return r;

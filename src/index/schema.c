@@ -46,6 +46,9 @@ static const char *const migrations[] = {
 	"CREATE TABLE pack("
 	"  id INTEGER PRIMARY KEY, bytes INT NOT NULL, frames INT NOT NULL, live INT NOT NULL);"
 	"CREATE TABLE layer(key TEXT PRIMARY KEY, used INT NOT NULL) WITHOUT ROWID;",
+	/* 2 */
+	"ALTER TABLE object ADD COLUMN sum INT;" /* of what the row and its segments say, 32 bits;
+						    NULL: written before */
 };
 
 /* One number out of a pragma. */

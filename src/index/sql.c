@@ -4,7 +4,7 @@
  */
 #include "index_int.h"
 
-#define OBJ_COLUMNS  "id, h0, h1, size, refs, pack, frame, off, stream, ranges"
+#define OBJ_COLUMNS  "id, h0, h1, size, refs, pack, frame, off, stream, ranges, sum"
 #define FILE_COLUMNS "ino, gen, obj, state, snap"
 
 static const char *const text[SQL_N] = {
@@ -29,7 +29,7 @@ static const char *const text[SQL_N] = {
 	[SQL_OBJ_LARGE] = "SELECT 1 FROM object INDEXED BY object_large"
 			  " WHERE size = ?1 AND size >= 131072 LIMIT 1",
 	[SQL_OBJ_PUT] = "INSERT INTO object(" OBJ_COLUMNS ")"
-			" VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+			" VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
 	[SQL_OBJ_DEL] = "DELETE FROM object WHERE id = ?1",
 	[SQL_OBJ_ALL] = "SELECT " OBJ_COLUMNS " FROM object ORDER BY id",
 	[SQL_OBJ_MAX] = "SELECT max(id) FROM object",

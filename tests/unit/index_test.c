@@ -3,6 +3,7 @@
  */
 #include "spill/index.h"
 
+#include <sqlite3.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <sys/stat.h>
@@ -87,6 +88,38 @@ TEST(newer_schema)
 	CHECK_EQ(pwrite(fd, version, 4, 60), 4); /* user_version, in SQLite's file header */
 	close(fd);
 	CHECK_EQ(index_open(&ix, dir, true, false), -EPROTONOSUPPORT);
+}
+
+/* A wrong number in a row must never lead to another object's bytes. */
+TEST(altered_object_row)
+{
+	static const char *const alter[] = {
+		"UPDATE object SET off = off + 1", "UPDATE object SET frame = frame + 1",
+		"UPDATE object SET pack = pack + 1", "UPDATE object SET h1 = h1 + 1",
+		"UPDATE object SET size = size + 1"};
+
+	for (size_t i = 0; i < ARRAY_SIZE(alter); i++) {
+		const char *dir = fresh_dir();
+		struct object *o = NULL;
+		struct index *ix = NULL;
+		char path[160];
+		sqlite3 *db;
+
+		CHECK_EQ(index_open(&ix, dir, true, false), 0);
+		CHECK_EQ(index_begin(ix), 0);
+		CHECK_EQ(put_plain(ix, 5, 100), 0);
+		CHECK_EQ(index_commit(ix), 0);
+		CHECK_EQ(index_object_get(ix, (struct obj_id){5}, &o), 0);
+		object_free(o);
+		index_close(ix);
+		snprintf(path, sizeof(path), "%s/index.db", dir);
+		CHECK_EQ(sqlite3_open(path, &db), SQLITE_OK);
+		CHECK_EQ(sqlite3_exec(db, alter[i], NULL, NULL, NULL), SQLITE_OK);
+		sqlite3_close(db);
+		CHECK_EQ(index_open(&ix, dir, true, false), 0);
+		CHECK_EQ(index_object_get(ix, (struct obj_id){5}, &o), -EUCLEAN);
+		index_close(ix);
+	}
 }
 
 TEST(relative_path_and_chdir)
