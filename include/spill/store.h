@@ -98,8 +98,10 @@ int store_writer_large_end(struct store_writer *w, struct object *meta);
 /* Give the large object up (its frames stay as dead bytes). */
 int store_writer_large_drop(struct store_writer *w);
 /* Flush, write directory records, fsync. *ret_lens/n: the packs touched, with their new durable
- * lengths (caller frees). After success the writer is freed; after an error call abort. */
-int store_writer_commit(struct store_writer *w, struct pack_len **ret_lens, size_t *ret_n);
+ * lengths (caller frees). *ret_bytes (may be NULL): bytes the batch took, all told. After success
+ * the writer is freed; after an error call abort. */
+int store_writer_commit(struct store_writer *w, struct pack_len **ret_lens, size_t *ret_n,
+			uint64_t *ret_bytes);
 void store_writer_abort(struct store_writer *w);
 /* Bytes of frames written so far in this batch (compressed), for progress. */
 uint64_t store_writer_bytes(const struct store_writer *w);

@@ -349,7 +349,8 @@ static int sync_parts(struct store_writer *w)
 	return r || !created ? r : d_fsync(w->s->packsfd);
 }
 
-int store_writer_commit(struct store_writer *w, struct pack_len **ret_lens, size_t *ret_n)
+int store_writer_commit(struct store_writer *w, struct pack_len **ret_lens, size_t *ret_n,
+			uint64_t *ret_bytes)
 {
 	struct pack_len *lens;
 	size_t n = 0, i;
@@ -375,6 +376,8 @@ int store_writer_commit(struct store_writer *w, struct pack_len **ret_lens, size
 		lens[--i] = (struct pack_len){p->no, atomic_load(&p->pos), p->next_frame};
 		part_publish(p);
 	}
+	if (ret_bytes)
+		*ret_bytes = store_writer_bytes(w);
 	writer_free(w);
 	*ret_lens = lens;
 	*ret_n = n;

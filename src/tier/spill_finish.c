@@ -244,9 +244,8 @@ int spill_batch_finish(struct spill_batch *b, struct tier_work *w, tier_note_fn 
 	int r = b->err;
 
 	if (b->w) {
-		stored = store_writer_bytes(b->w);
 		if (!r)
-			r = store_writer_commit(b->w, &lens, &nlens);
+			r = store_writer_commit(b->w, &lens, &nlens, &stored);
 		if (r)
 			store_writer_abort(b->w);
 	}

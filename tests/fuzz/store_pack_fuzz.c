@@ -168,7 +168,7 @@ static void seed_batch(struct store *s, unsigned n)
 	insist(!store_writer_large_begin(w, o.id) &&
 	       !store_writer_large_data(w, data, sizeof(data)) && !store_writer_large_end(w, &o));
 	free(o.segs);
-	insist(!store_writer_commit(w, &lens, &k));
+	insist(!store_writer_commit(w, &lens, &k, NULL));
 	free(lens);
 }
 

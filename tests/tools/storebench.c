@@ -34,7 +34,7 @@ static void end_batch(void)
 {
 	cleanup_free struct pack_len *lens = NULL;
 	size_t n;
-	int r = b.w ? store_writer_commit(b.w, &lens, &n) : 0;
+	int r = b.w ? store_writer_commit(b.w, &lens, &n, NULL) : 0;
 
 	if (r)
 		die("commit", r);

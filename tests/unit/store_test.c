@@ -112,7 +112,7 @@ static int commit(struct store_writer *w, struct model *m)
 {
 	cleanup_free struct pack_len *lens = NULL;
 	size_t n;
-	int r = store_writer_commit(w, &lens, &n);
+	int r = store_writer_commit(w, &lens, &n, NULL);
 
 	for (size_t i = 0; i < n && !r; i++) {
 		size_t k = 0;
