@@ -26,7 +26,7 @@ c_op()
 	local t=$1/t # no cd: it would keep the mount busy
 	mv -f "$t/file1" "$t/stub1" && c_did 1 && mv -f "$t/stub2" "$t/file2" && c_did 2 &&
 		mv -f "$t/stub3" "$t/stub4" && c_did 3 && rm "$t/kept-too" && c_did rm &&
-		sync "$t" && c_synced $'1\n2\n3\nrm' && t_until 30 c_objects 3
+		t_until 30 c_objects 3 && sync "$t" && c_synced $'1\n2\n3\nrm'
 }
 c_verify()
 {

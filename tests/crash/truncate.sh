@@ -19,10 +19,12 @@ c_prepare()
 	cp "$T_TMP/old"/* "$1/t/"
 	c_plain "$T_TMP/old"/* "$T_TMP/new"/*
 	t_spill "$1/t"
+	t_until 5 c_objects 3 || fail "not 3 objects" # less and more have the same content
 }
 c_op()
 {
-	: >"$1/t/emptied" && c_did emptied && sync "$1/t/emptied" && c_synced emptied &&
+	# Its object is freed before anything else syncs: by then the emptying must be durable.
+	: >"$1/t/emptied" && c_did emptied && t_until 10 c_objects 2 && sync "$1/t/emptied" && c_synced emptied &&
 		truncate -s 130000 "$1/t/less" && c_did less && sync "$1/t/less" && c_synced less &&
 		truncate -s 400000 "$1/t/more" && c_did more && sync "$1/t/more" && c_synced more
 }

@@ -22,7 +22,7 @@ c_prepare()
 }
 c_op()
 {
-	rm "$1/t"/{small,large,twin,linked} && c_did rm && sync "$1/t" && c_synced rm && t_until 30 c_objects 3
+	rm "$1/t"/{small,large,twin,linked} && c_did rm && t_until 30 c_objects 3 && sync "$1/t" && c_synced rm
 }
 c_verify()
 {
