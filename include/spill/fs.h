@@ -11,6 +11,7 @@ struct fs;
 
 struct fs_opts {
 	bool read_only, noatime, debug;
+	bool dir_handles; /* the hot file system is btrfs, see src/fs/dirs.c */
 	unsigned threads; /* threads that always wait for requests; 0: 2 x CPUs, at least 4 */
 };
 

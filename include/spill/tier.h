@@ -100,6 +100,11 @@ int64_t tier_seek(struct tier *t, struct file *f, int64_t off, int whence);
  * timeout_ms. False: there is nothing to hope for. Call it with no lock held, and never from a
  * request that holds a directory's lock in the kernel (CREATE, MKDIR, RENAME...). */
 bool tier_wait_space(struct tier *t, unsigned timeout_ms);
+/* Bytes are about to be written: looked at now and then, so that spilling starts in time. True: the
+ * critical mark is reached and spilling gets on; the writer may wait a little with tier_pace (at
+ * most timeout_ms, or until something was freed). */
+bool tier_written(struct tier *t, size_t bytes);
+void tier_pace(struct tier *t, unsigned timeout_ms);
 
 /* Make n resident and keep it from being spilled until tier_unhold. For what a punch or refill
  * would destroy: the kernel drops security.capability with every change of data. */

@@ -3,6 +3,10 @@
  * handles: no round trip for opendir(3) and closedir(3), and names stay in its directory cache,
  * which it drops at its own changes; all changes come through us. Offsets are the hot file system's
  * own d_off cookies, so a position stays valid as long as it would there.
+ *
+ * Not on btrfs: it gives new names ever higher cookies and ends a listing where the directory ended
+ * when it was opened. Opened anew for each READDIR, a loop that renames what it lists would never
+ * end; so there a handle keeps the descriptor of the opening.
  */
 #include "fs_int.h"
 
@@ -11,13 +15,6 @@
 #include <sys/stat.h>
 
 #define DIR_BUF 32768
-
-void op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
-{
-	(void)ino;
-	(void)fi;
-	reply_err(req, -ENOSYS);
-}
 
 /* A descriptor to read or sync directory n with, or -errno. */
 static int dir_open(struct fs *f, struct node *n)
@@ -31,6 +28,61 @@ static int dir_open(struct fs *f, struct node *n)
 	r = fd < 0 ? -errno : fd;
 	tier_fd_put(f->t, &nfd);
 	return r;
+}
+
+struct dirh {
+	int fd;
+};
+
+void op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	struct fs *f = fs_of(req);
+	struct dirh *d;
+	struct node *n;
+	uint64_t fh;
+
+	if (!f->dir_handles) {
+		reply_err(req, -ENOSYS);
+		return;
+	}
+	int r = node_get(req, ino, &n);
+
+	if (r) {
+		reply_err(req, r);
+		return;
+	}
+	d = malloc(sizeof(*d));
+	r = d ? dir_open(f, n) : -ENOMEM;
+	tier_put(f->t, n);
+	if (r >= 0) {
+		d->fd = r;
+		r = handle_put(f->h, HANDLE_DIR, d, &fh);
+		if (r)
+			close(d->fd);
+	}
+	if (r < 0) {
+		free(d);
+		reply_err(req, r);
+		return;
+	}
+	fi->fh = fh;
+	if (fuse_reply_open(req, fi) < 0) {
+		handle_take(f->h, HANDLE_DIR, fh);
+		close(d->fd);
+		free(d);
+	}
+}
+
+void op_releasedir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	struct dirh *d = handle_take(fs_of(req)->h, HANDLE_DIR, fi->fh);
+
+	(void)ino;
+	if (d) {
+		close(d->fd);
+		free(d);
+	}
+	fuse_reply_err(req, 0);
 }
 
 void op_fsyncdir(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi)
@@ -130,9 +182,12 @@ static ssize_t read_entries(fuse_req_t req, struct node *dir, int fd, char *buf,
 	}
 }
 
-static void read_dir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, bool plus)
+static void read_dir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
+		     struct fuse_file_info *fi, bool plus)
 {
 	struct fs *f = fs_of(req);
+	/* The kernel asks for one part of an open directory at a time. */
+	struct dirh *d = f->dir_handles ? handle_get(f->h, HANDLE_DIR, fi->fh) : NULL;
 	char *buf = io_buffer();
 	struct node *n;
 	int r = node_get(req, ino, &n);
@@ -143,7 +198,8 @@ static void read_dir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, boo
 			tier_put(f->t, n);
 		return;
 	}
-	cleanup_fd int fd = dir_open(f, n);
+	cleanup_fd int own = d ? -1 : dir_open(f, n);
+	int fd = d ? d->fd : own;
 	ssize_t done =
 		fd < 0 ? fd : read_entries(req, n, fd, buf, MIN(size, (size_t)IO_MAX), off, plus);
 
@@ -156,13 +212,11 @@ static void read_dir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, boo
 
 void op_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi)
 {
-	(void)fi;
-	read_dir(req, ino, size, off, false);
+	read_dir(req, ino, size, off, fi, false);
 }
 
 void op_readdirplus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 		    struct fuse_file_info *fi)
 {
-	(void)fi;
-	read_dir(req, ino, size, off, true);
+	read_dir(req, ino, size, off, fi, true);
 }

@@ -11,7 +11,8 @@
 #include <sys/stat.h>
 
 #define SPACE_WAIT_MS  5000
-#define SPACE_WAIT_MAX 12           /* times: a minute in all */
+#define SPACE_WAIT_MAX 12 /* times: a minute in all */
+#define PACE_MS        200
 #define FILL_MAX       (128u << 10) /* a frame: no larger one is decoded for an open */
 
 static struct file *file_of(fuse_req_t req, struct fuse_file_info *fi)
@@ -51,14 +52,15 @@ static int open_node(struct fs *f, struct node *n, struct fuse_file_info *fi)
 
 /* Most stubs are small and opened to be read from end to end: hand their pages over together with
  * the open. Before the reply: no write can come in between (tier_fill_begin), and a page that the
- * kernel has locked for a READ is answered by another thread. */
+ * kernel has locked for a READ is answered by another thread. Not before Linux 6.11, which left the
+ * rest of the last page as it was (CVE-2024-44947). */
 static void fill_pages(struct fs *f, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	struct file *file = handle_get(f->h, HANDLE_FILE, fi->fh);
 	struct fuse_bufvec bv = FUSE_BUFVEC_INIT(0);
 	size_t len;
 
-	if (fi->flags & O_DIRECT || !tier_fill_begin(f->t, file, FILL_MAX, &len))
+	if (!f->fill || fi->flags & O_DIRECT || !tier_fill_begin(f->t, file, FILL_MAX, &len))
 		return;
 	bv.buf[0].mem = io_buffer();
 	if (bv.buf[0].mem && tier_read(f->t, file, bv.buf[0].mem, len, 0) == (ssize_t)len) {
@@ -234,6 +236,28 @@ void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse
 		fuse_reply_buf(req, buf, (size_t)n);
 }
 
+/* Wait for spilling to make room. Half of the threads may: the other half always serves those who
+ * wait for nothing, and the deletes that make room too. */
+static bool wait_space(struct fs *f)
+{
+	bool yes = false;
+
+	if (atomic_fetch_add(&f->waiting, 1) < FS_THREADS_MAX / 2)
+		yes = tier_wait_space(f->t, SPACE_WAIT_MS);
+	atomic_fetch_sub(&f->waiting, 1);
+	return yes;
+}
+
+/* Writers that outrun spilling are slowed down near the critical mark, a little each time. */
+static void pace(struct fs *f, size_t bytes)
+{
+	if (!tier_written(f->t, bytes))
+		return;
+	if (atomic_fetch_add(&f->waiting, 1) < FS_THREADS_MAX / 2)
+		tier_pace(f->t, PACE_MS);
+	atomic_fetch_sub(&f->waiting, 1);
+}
+
 /* Write all of it; on a full hot tier wait for spilling to make room. Returns bytes or -errno. */
 static ssize_t write_waiting(struct fs *f, int fd, const char *buf, size_t size, off_t off)
 {
@@ -251,8 +275,7 @@ static ssize_t write_waiting(struct fs *f, int fd, const char *buf, size_t size,
 			continue;
 		int err = n < 0 ? -errno : -EIO;
 
-		if (err == -ENOSPC && waits++ < SPACE_WAIT_MAX &&
-		    tier_wait_space(f->t, SPACE_WAIT_MS))
+		if (err == -ENOSPC && waits++ < SPACE_WAIT_MAX && wait_space(f))
 			continue;
 		return done ? (ssize_t)done : err;
 	}
@@ -290,6 +313,7 @@ void op_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t size, off_
 	struct stat st;
 
 	kill = kill && !fstat(fd, &st) && fsetid_drop(req, &st);
+	pace(f, size);
 	ssize_t n = write_waiting(f, fd, buf, size, off);
 
 	if (kill)
@@ -343,8 +367,7 @@ void op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, off_t len
 
 	do {
 		r = fallocate(fd, mode, off, len) ? -errno : 0;
-	} while (r == -EINTR || (r == -ENOSPC && waits++ < SPACE_WAIT_MAX &&
-				 tier_wait_space(f->t, SPACE_WAIT_MS)));
+	} while (r == -EINTR || (r == -ENOSPC && waits++ < SPACE_WAIT_MAX && wait_space(f)));
 	if (kill)
 		fsetid_restore();
 	reply_err(req, r);

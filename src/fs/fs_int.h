@@ -17,7 +17,7 @@
 #define ENTRY_TIMEOUT 86400.0 /* all changes come through us */
 #define IO_MAX        (1u << 20)
 
-enum handle_kind { HANDLE_FREE, HANDLE_FILE };
+enum handle_kind { HANDLE_FREE, HANDLE_FILE, HANDLE_DIR };
 
 struct handles;
 
@@ -27,6 +27,9 @@ struct fs {
 	struct fs_opts o;
 	char *mountpoint;
 	struct handles *h;
+	bool dir_handles;    /* see dirs.c */
+	bool fill;           /* see files.c */
+	atomic_uint waiting; /* writers for space */
 
 	uint64_t init_unique;  /* the INIT request being answered */
 	uint64_t kernel_flags; /* its offer: flags | flags2 << 32 */
@@ -40,7 +43,7 @@ struct fs {
 	bool *used;
 };
 
-#define FS_THREADS_MAX 64
+#define FS_THREADS_MAX 256
 
 /* The raw request this thread works on, for what libfuse does not pass on (valid during an
  * operation). */
@@ -124,6 +127,7 @@ void op_lseek(fuse_req_t, fuse_ino_t, off_t, int, struct fuse_file_info *);
 void op_copy_file_range(fuse_req_t, fuse_ino_t, off_t, struct fuse_file_info *, fuse_ino_t, off_t,
 			struct fuse_file_info *, size_t, int);
 void op_opendir(fuse_req_t, fuse_ino_t, struct fuse_file_info *);
+void op_releasedir(fuse_req_t, fuse_ino_t, struct fuse_file_info *);
 void op_readdir(fuse_req_t, fuse_ino_t, size_t, off_t, struct fuse_file_info *);
 void op_readdirplus(fuse_req_t, fuse_ino_t, size_t, off_t, struct fuse_file_info *);
 void op_fsyncdir(fuse_req_t, fuse_ino_t, int, struct fuse_file_info *);

@@ -8,7 +8,9 @@
 #include "fs_int.h"
 
 #include <signal.h>
+#include <stdio.h>
 #include <sys/stat.h>
+#include <sys/utsname.h>
 
 static _Thread_local void *tl_io;
 
@@ -153,6 +155,12 @@ int fs_new(struct fs **ret, struct tier *t, int dev_fd, const char *mountpoint,
 		goto fail;
 	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
 
+	struct utsname un;
+	unsigned major = 0, minor = 0;
+
+	if (!uname(&un) && sscanf(un.release, "%u.%u", &major, &minor) == 2)
+		f->fill = major > 6 || (major == 6 && minor >= 11);
+	f->dir_handles = o->dir_handles;
 	f->keep = o->threads ? o->threads : (unsigned)MAX(2 * cpus, 4);
 	f->keep = MIN(f->keep, FS_THREADS_MAX);
 	f->se = fuse_session_new(&args, &fs_ops, sizeof(fs_ops), f);

@@ -113,5 +113,9 @@ int hot_punch_all(int fd, uint64_t size)
 	r = d_punch(fd, 0, len);
 	if (r == -EFBIG) /* beyond what this file system can address */
 		r = d_punch(fd, 0, (off_t)size);
-	return r < 0 ? r : drop_reserved(fd, size);
+	if (r < 0)
+		return r;
+	r = drop_reserved(fd, size);
+	return r == -EPERM ? -EIO
+			   : r; /* made immutable meanwhile: -EPERM would say "nothing done" */
 }

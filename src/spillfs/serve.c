@@ -208,6 +208,7 @@ int serve(struct start *s, int dev_fd, struct report *rep, struct outcome *o)
 		.read_only = s->cfg->read_only,
 		.noatime = s->cfg->noatime,
 		.debug = s->cfg->debug,
+		.dir_handles = hot_fs_type(s->hot) == HOT_BTRFS,
 	};
 	int r;
 

@@ -12,6 +12,7 @@
 
 #define PARK_MS      5000
 #define EXHAUSTED_NS 60000000000ll
+#define LOOK_BYTES   (4ull << 20) /* the disk is looked at after so many written bytes */
 
 void auto_kick(struct tier *t)
 {
@@ -49,13 +50,22 @@ static void relieved(struct tier *t)
 	pthread_mutex_unlock(&t->auto_lock);
 }
 
+/* Nothing to be done for waiting writers: they get their ENOSPC. */
+static void hopeless(struct tier *t)
+{
+	pthread_mutex_lock(&t->auto_lock);
+	t->hopeless++;
+	pthread_cond_broadcast(&t->auto_cond);
+	pthread_mutex_unlock(&t->auto_lock);
+}
+
 static bool urgent(struct tier *t)
 {
 	pthread_mutex_lock(&t->auto_lock);
 	unsigned waiters = t->waiters;
 
 	pthread_mutex_unlock(&t->auto_lock);
-	return policy_urgent(used_now(t), t->cfg->critical, waiters);
+	return policy_urgent(used_now(t), t->cfg->low, t->cfg->critical, waiters);
 }
 
 static bool enough(void *ctx)
@@ -192,11 +202,9 @@ static void round_done(struct tier *t, int r, const struct tier_work *sum)
 		log_info("spilled %llu files, %llu bytes; freed %llu bytes; hot tier at %u%%",
 			 (unsigned long long)sum->files_done, (unsigned long long)sum->bytes_done,
 			 (unsigned long long)sum->freed_bytes, used_now(t));
-	pthread_mutex_lock(&t->auto_lock);
-	if (!sum->files_done) /* nothing to hope for: waiting writers get their ENOSPC */
-		t->hopeless++;
-	pthread_cond_broadcast(&t->auto_cond);
-	pthread_mutex_unlock(&t->auto_lock);
+	atomic_store(&t->stuck, !sum->files_done);
+	if (!sum->files_done)
+		hopeless(t);
 }
 
 void *auto_main(void *arg)
@@ -216,6 +224,7 @@ void *auto_main(void *arg)
 		    policy_decide(used, t->cfg->high, t->cfg->low, running) == POLICY_REST) {
 			running = false;
 			park(t, "");
+			hopeless(t);
 			pause_ms(t,
 				 policy_pause_ms(used, t->cfg->high, t->cfg->interval_sec * 1000));
 			continue;
@@ -230,6 +239,39 @@ void *auto_main(void *arg)
 				 sum.files_done ? 200 : MIN(PARK_MS, t->cfg->interval_sec * 1000));
 	}
 	return NULL;
+}
+
+bool tier_written(struct tier *t, size_t bytes)
+{
+	uint64_t before;
+
+	if (!t->cfg->auto_spill)
+		return false;
+	before = atomic_fetch_add(&t->written, bytes);
+	if (before / LOOK_BYTES != (before + bytes) / LOOK_BYTES) {
+		unsigned used = used_now(t);
+
+		atomic_store(&t->pressed, used >= t->cfg->critical);
+		if (used >= t->cfg->high)
+			auto_kick(t);
+	}
+	return atomic_load(&t->pressed) && !atomic_load(&t->stuck) && !atomic_load(&t->frozen);
+}
+
+void tier_pace(struct tier *t, unsigned timeout_ms)
+{
+	struct timespec until;
+
+	clock_gettime(CLOCK_MONOTONIC, &until);
+	until = ns_to_ts(until.tv_sec * 1000000000 + until.tv_nsec + timeout_ms * 1000000ll);
+	pthread_mutex_lock(&t->auto_lock);
+	uint64_t relief = t->relief, hopeless = t->hopeless;
+
+	while (t->relief == relief && t->hopeless == hopeless && !atomic_load(&t->stop))
+		if (pthread_cond_timedwait(&t->auto_cond, &t->auto_lock, &until))
+			break;
+	pthread_mutex_unlock(&t->auto_lock);
+	atomic_store(&t->pressed, used_now(t) >= t->cfg->critical);
 }
 
 bool tier_wait_space(struct tier *t, unsigned timeout_ms)

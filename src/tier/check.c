@@ -270,7 +270,7 @@ static void index_problem(void *ctx, const char *what)
 
 static int run(struct check *c)
 {
-	int r = index_check(c->ix, index_problem, c);
+	int unread = 0, r = index_check(c->ix, index_problem, c);
 
 	if (r == -EUCLEAN) {
 		problem(c, "index", "the database is damaged");
@@ -279,7 +279,9 @@ static int run(struct check *c)
 	if (r > 0)
 		r = 0;
 	if (!r && c->hot)
-		r = walk_tree(hot_root_fd(c->hot), "", check_file, c);
+		r = walk_tree(hot_root_fd(c->hot), "", check_file, c, &unread);
+	if (unread)
+		problem(c, "hot tier", "some of it cannot be read: %s", strerror(-unread));
 	if (!r && c->hot)
 		r = check_rows(c);
 	if (!r)
@@ -357,8 +359,8 @@ static int count_file(void *ctx, int dirfd, const char *name, const struct stat 
 int tier_count_stubs(int rootfd, uint64_t max, uint64_t *ret)
 {
 	struct count c = {.max = max};
-	int r = walk_tree(rootfd, "", count_file, &c);
+	int unread = 0, r = walk_tree(rootfd, "", count_file, &c, &unread);
 
 	*ret = c.n;
-	return r < 0 ? r : 0;
+	return r < 0 ? r : unread;
 }

@@ -88,9 +88,10 @@ static int make_ready(struct tier *t, struct node *n, bool wr, bool trunc)
 			node_settle(t, n);
 		} else {
 			cancel_release(n);
-			/* Readers wait only for the short busy part of a release; a stub being
-			 * recalled is still served from the store. */
-			while (node_has(n, NODE_BUSY) && !node_is_cold(n))
+			/* Readers wait only for the short busy part of a release and for a fill; a
+			 * stub being recalled is still served from the store. */
+			while ((node_has(n, NODE_BUSY) && !node_is_cold(n)) ||
+			       node_has(n, NODE_FILLING))
 				node_wait(t, n);
 		}
 		if (node_has(n, NODE_DAMAGED) || (trunc && node_is_cold(n)) ||
@@ -294,8 +295,14 @@ ssize_t tier_read(struct tier *t, struct file *f, void *buf, size_t len, uint64_
 	int fd = atomic_load_explicit(&f->fd, memory_order_acquire);
 
 	if (fd < 0) {
-		if (node_is_cold(f->n))
-			return cold_read(t, f->cold, buf, len, off);
+		/* Entered before the look: what is recalled and freed now waits for this read. */
+		unsigned parity = read_enter(t);
+		bool cold = node_is_cold(f->n);
+		ssize_t n = cold ? cold_read(t, f->cold, buf, len, off) : 0;
+
+		read_exit(t, parity);
+		if (cold)
+			return n;
 		fd = tier_file_fd(t, f);
 		if (fd == -EXDEV)
 			return cold_read(t, f->cold, buf, len, off);

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT
  * Handing a small stub's data to the kernel's page cache when it is opened, which saves the reader
  * a round trip. Old data that arrives there after a write would destroy it: no open for writing, no
- * truncation and no recall goes on between begin and end.
+ * truncation and no recall goes on between begin and end. Filling waits for pages that the kernel
+ * has locked, and those for the answer to a READ, which may find no thread: so nobody else has the
+ * file open, and none is let in until the end.
  */
 #include "tier_int.h"
 
@@ -13,7 +15,7 @@ bool tier_fill_begin(struct tier *t, struct file *f, size_t max, size_t *ret_len
 	if (!f->cold || !f->cold->obj || !f->cold->obj->size || f->cold->obj->size > max)
 		return false;
 	node_lock(t, n);
-	yes = n->cold == f->cold && !n->rel &&
+	yes = n->cold == f->cold && n->opens == 1 && !n->rel &&
 	      !node_has(n, NODE_BUSY | NODE_DAMAGED | NODE_FILLING | NODE_FILLED);
 	if (yes)
 		node_flag(n, NODE_FILLING | NODE_FILLED, 0);

@@ -163,10 +163,13 @@ void read_exit(struct tier *t, unsigned parity)
 
 void read_grace(struct tier *t)
 {
+	/* One at a time: a second turn would not wait for those who entered before the first. */
+	pthread_mutex_lock(&t->grace_lock);
 	unsigned p = atomic_fetch_add(&t->read_parity, 1) & 1;
 
 	while (atomic_load(&t->reads[p]))
 		usleep(1000);
+	pthread_mutex_unlock(&t->grace_lock);
 }
 
 void freed_release(struct tier *t, struct freed *fr)
@@ -533,6 +536,8 @@ void tier_unlinked(struct tier *t, int fd)
 			node_lock(t, n);
 			if (n->cold)
 				row.obj = n->cold->mk.obj;
+			else if (n->rel) /* about to become a stub */
+				row.obj = n->rel->obj;
 			node_unlock(t, n);
 		}
 		if (!row.obj.v && !hot_marker_get(fd, &mk))

@@ -107,6 +107,19 @@ static int hash_piece(void *ctx, const void *data, size_t len, uint64_t off)
 	return 0;
 }
 
+int object_prove(struct tier *t, const struct marker *mk)
+{
+	struct object *o = NULL;
+	int r = index_object_get(t->ix, mk->obj, &o);
+
+	if (!r && (memcmp(o->sha, mk->hash16, sizeof(mk->hash16)) || o->size != mk->size))
+		r = -EBADMSG;
+	if (!r)
+		r = object_verify(t->store, o, false);
+	object_free(o);
+	return r;
+}
+
 int object_verify(struct store *s, const struct object *o, bool full_sha)
 {
 	uint8_t sha[SHA256_LEN];

@@ -18,9 +18,9 @@ enum policy_act policy_decide(unsigned used, unsigned high, unsigned low, bool r
 	return running && used > low ? POLICY_SPILL : POLICY_REST;
 }
 
-bool policy_urgent(unsigned used, unsigned critical, unsigned waiters)
+bool policy_urgent(unsigned used, unsigned low, unsigned critical, unsigned waiters)
 {
-	return waiters > 0 || used >= critical;
+	return (waiters > 0 && used > low) || used >= critical;
 }
 
 static int rank(enum layer_kind k)

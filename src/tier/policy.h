@@ -18,8 +18,8 @@ enum policy_act {
 enum policy_act policy_decide(unsigned used, unsigned high, unsigned low, bool running);
 
 /* Files too young to be spilled are taken too: a writer waits for space, or the critical mark is
- * reached. */
-bool policy_urgent(unsigned used, unsigned critical, unsigned waiters);
+ * reached. Not at the low mark: there it is a quota that is full, not the disk. */
+bool policy_urgent(unsigned used, unsigned low, unsigned critical, unsigned waiters);
 
 struct policy_candidate {
 	const struct layer *l;

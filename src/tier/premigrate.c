@@ -40,8 +40,9 @@ static struct bobj **slot_of(struct spill_batch *b, const uint8_t *sha)
 static struct bobj *bobj_find(struct spill_batch *b, const struct object *o)
 {
 	for (struct bobj *p = *slot_of(b, o->sha); p; p = p->next)
-		if (!memcmp(p->o->sha, o->sha, 16) && p->o->size == o->size &&
-		    p->o->stream_len == o->stream_len)
+		/* The index knows only half of a hash. */
+		if (!memcmp(p->o->sha, o->sha, p->fresh ? SHA256_LEN : 16) &&
+		    p->o->size == o->size && p->o->stream_len == o->stream_len)
 			return p;
 	return NULL;
 }

@@ -22,7 +22,6 @@ struct scan {
 	struct hot_id *seen; /* inodes with a marker */
 	size_t n, cap;
 	long long regular;
-	int err;
 };
 
 static int id_cmp(const void *pa, const void *pb)
@@ -39,8 +38,8 @@ static bool has_data(int fd)
 	return lseek(fd, 0, SEEK_DATA) >= 0;
 }
 
-/* A stub with hot data in it: only a recall that was cut off leaves that. The store's copy is the
- * truth. */
+/* A stub with hot data in it: only a spill or recall that was cut off leaves that. The store's copy
+ * is the truth, once it is proved. */
 static void punch_leftover(struct tier *t, struct node *n)
 {
 	node_lock(t, n);
@@ -57,7 +56,7 @@ static void punch_leftover(struct tier *t, struct node *n)
 	cleanup_fd int fd = node_open(t, n, O_RDWR | O_NOFOLLOW | O_NOATIME);
 	struct stat st;
 
-	if (fd >= 0 && has_data(fd) && !fstat(fd, &st)) {
+	if (fd >= 0 && has_data(fd) && !fstat(fd, &st) && !object_prove(t, &mk)) {
 		struct timespec times[2] = {st.st_atim, ns_to_ts(mk.mtime_ns)};
 
 		if (!hot_punch_all(fd, mk.size) && !d_futimens(fd, times)) {
@@ -86,7 +85,8 @@ static int scan_file(void *ctx, int dirfd, const char *name, const struct stat *
 	if (atomic_load(&t->stop))
 		return -EINTR;
 	s->regular++;
-	if (!t->unclean || st->st_size == 0)
+	/* Frozen: nothing is repaired that the other, older side may need. */
+	if (!t->unclean || st->st_size == 0 || atomic_load(&t->frozen))
 		return 0;
 	cleanup_fd int fd = openat(dirfd, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
 
@@ -107,11 +107,14 @@ static int scan_file(void *ctx, int dirfd, const char *name, const struct stat *
 	node_lock(t, n);
 	node_learn(t, n, fd, &now);
 	node_unlock(t, n);
+	/* No batch between the look and the queue: it would write the row, and ours come after. */
+	pthread_mutex_lock(&t->spill_lock);
 	if (index_file_get(t->ix, node_hot_id(t, n), &row) == -ENOENT && node_is_cold(n)) {
 		row = (struct file_row){
 			.id = node_hot_id(t, n), .obj = mk.obj, .state = RES_SPILLED};
 		defer_put(t, DEFER_ADOPT, &row);
 	}
+	pthread_mutex_unlock(&t->spill_lock);
 	/* An xattr block alone is 8 sectors. */
 	if (mk.state == RES_RECALLING || now.st_blocks > 8)
 		punch_leftover(t, n);
@@ -119,32 +122,46 @@ static int scan_file(void *ctx, int dirfd, const char *name, const struct stat *
 	return 0;
 }
 
-static void match_rows(struct scan *s)
+/* One page of rows after *after. spill_lock held: a batch that takes such a file flushes what is
+ * queued here before it writes its own row, and a row it wrote is not read here before its marker
+ * is set. Returns the number of rows. */
+static ssize_t match_page(struct scan *s, struct hot_id *after)
 {
 	struct tier *t = s->t;
 	struct file_row rows[512];
+	ssize_t n = index_file_list(t->ix, RES_SPILLED, *after, rows, ARRAY_SIZE(rows));
+
+	for (ssize_t i = 0; i < n; i++) {
+		struct hot_fh fh;
+		struct marker mk;
+
+		if (bsearch(&rows[i].id, s->seen, s->n, sizeof(*s->seen), id_cmp) ||
+		    !hot_fh_of_id(t->hot, rows[i].id, &fh))
+			continue;
+		cleanup_fd int fd = hot_open_fh(t->hot, &fh, O_PATH | O_NOFOLLOW);
+
+		if (fd == -ESTALE)
+			defer_put(t, DEFER_TOMB, &rows[i]);
+		else if (fd >= 0 && hot_marker_get(fd, &mk) == -ENODATA)
+			defer_put(t, DEFER_DROP, &rows[i]);
+	}
+	if (n > 0)
+		*after = rows[n - 1].id;
+	return n;
+}
+
+static void match_rows(struct scan *s)
+{
 	struct hot_id after = {0, 0};
-	ssize_t n;
+	struct tier *t = s->t;
+	ssize_t n = 1;
 
 	if (s->n)
 		qsort(s->seen, s->n, sizeof(*s->seen), id_cmp);
-	while (!atomic_load(&t->stop) &&
-	       (n = index_file_list(t->ix, RES_SPILLED, after, rows, ARRAY_SIZE(rows))) > 0) {
-		for (ssize_t i = 0; i < n; i++) {
-			struct hot_fh fh;
-			struct marker mk;
-
-			if (bsearch(&rows[i].id, s->seen, s->n, sizeof(*s->seen), id_cmp) ||
-			    !hot_fh_of_id(t->hot, rows[i].id, &fh))
-				continue;
-			cleanup_fd int fd = hot_open_fh(t->hot, &fh, O_PATH | O_NOFOLLOW);
-
-			if (fd == -ESTALE)
-				defer_put(t, DEFER_TOMB, &rows[i]);
-			else if (fd >= 0 && hot_marker_get(fd, &mk) == -ENODATA)
-				defer_put(t, DEFER_DROP, &rows[i]);
-		}
-		after = rows[n - 1].id;
+	while (n > 0 && !atomic_load(&t->stop)) {
+		pthread_mutex_lock(&t->spill_lock);
+		n = match_page(s, &after);
+		pthread_mutex_unlock(&t->spill_lock);
 	}
 }
 
@@ -154,11 +171,15 @@ void *reconcile_main(void *arg)
 	struct scan s = {.t = t};
 
 	setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), 10);
-	int r = walk_tree(hot_root_fd(t->hot), "", scan_file, &s);
+	int unread = 0, r = walk_tree(hot_root_fd(t->hot), "", scan_file, &s, &unread);
 
+	/* What could not be read may hold stubs: no row is taken for gone then. */
+	r = r ? r : unread;
+	if (!r && t->unclean && atomic_load(&t->frozen))
+		atomic_store(&t->scan_due, true);
 	if (!r) {
 		atomic_fetch_add(&t->n_regular, s.regular);
-		if (t->unclean)
+		if (t->unclean && !atomic_load(&t->scan_due))
 			match_rows(&s);
 		if (!atomic_load(&t->stop)) /* else the next mount has to do it again */
 			atomic_store(&t->regular_known, true);

@@ -84,11 +84,9 @@ static int resolve(struct tier *t, const struct file_row *row, bool *drop, bool 
 	if (mk.state == RES_SPILLED || (uint64_t)st.st_size != mk.size)
 		return 0;
 	/* Marker SPILLING: finish it, unless the store's copy is not good after all. */
-	r = index_object_get(t->ix, mk.obj, &o);
-	if (!r && (memcmp(o->sha, mk.hash16, 16) || o->size != mk.size))
-		r = -EBADMSG;
+	r = object_prove(t, &mk);
 	if (!r)
-		r = object_verify(t->store, o, false);
+		r = index_object_get(t->ix, mk.obj, &o);
 	if (!r)
 		r = compare_hot(t, fd, o);
 	object_free(o);
@@ -258,6 +256,14 @@ int tier_thaw(struct tier *t)
 		t->epoch = MAX(MAX(hr.epoch, meta(t, "epoch", 0)), meta(t, "epoch_next", 0));
 		r = recover_packs(t);
 	}
+	/* What a mount does after an unclean stop: copies are not trusted. The rest, which must not
+	 * meet open files, is left to the next one. */
+	if (!r && t->unclean) {
+		atomic_store(&t->scan_due, true);
+		r = distrust(t);
+	}
+	if (!r)
+		r = index_meta_put(t->ix, "clean", 0);
 	if (!r)
 		r = epoch_bump(t);
 	if (!r)

@@ -237,7 +237,7 @@ int tier_layers(struct tier *t, bool (*cb)(void *ctx, const struct tier_layer *l
 		struct measure m = {.t = t, .l = &tl};
 
 		tl.last_used_ns = layer_last_used(t, tl.l);
-		r = walk_tree(hot_root_fd(t->hot), tl.l->key, measure_file, &m);
+		r = walk_tree(hot_root_fd(t->hot), tl.l->key, measure_file, &m, NULL);
 		if (r == -ENOENT) { /* removed meanwhile */
 			r = 0;
 			continue;

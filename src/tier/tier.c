@@ -23,6 +23,7 @@ static int init_locks(struct tier *t)
 	pthread_condattr_t ca;
 
 	pthread_mutex_init(&t->spill_lock, NULL);
+	pthread_mutex_init(&t->grace_lock, NULL);
 	pthread_mutex_init(&t->auto_lock, NULL);
 	pthread_mutex_init(&t->space_lock, NULL);
 	pthread_condattr_init(&ca);
@@ -145,7 +146,8 @@ void tier_close(struct tier *t)
 	if (!r)
 		r = d_syncfs(hot_root_fd(t->hot));
 	/* A scan that did not end leaves its work for the next mount. */
-	if (!r && (!t->unclean || atomic_load(&t->regular_known)) && !atomic_load(&t->frozen))
+	if (!r && (!t->unclean || atomic_load(&t->regular_known)) && !atomic_load(&t->frozen) &&
+	    !atomic_load(&t->scan_due))
 		r = tier_mark_clean(t);
 	if (r)
 		log_err("closing: %s; the next mount recovers", strerror(-r));

@@ -139,10 +139,13 @@ struct tier {
 	pthread_cond_t auto_cond;
 	bool auto_kick;
 	atomic_bool frozen;
-	char parked[160];  /* auto_lock */
-	uint64_t relief;   /* batches that freed space; auto_lock */
-	uint64_t hopeless; /* rounds that freed nothing; auto_lock */
-	unsigned waiters;  /* writers waiting for space; auto_lock */
+	char parked[160];      /* auto_lock */
+	uint64_t relief;       /* batches that freed space; auto_lock */
+	uint64_t hopeless;     /* rounds that freed nothing; auto_lock */
+	unsigned waiters;      /* writers waiting for space; auto_lock */
+	atomic_ullong written; /* bytes, since mount */
+	atomic_bool pressed;   /* the critical mark is reached */
+	atomic_bool stuck;     /* the last round freed nothing */
 
 	pthread_mutex_t space_lock;
 	struct store_space space; /* last known; space_lock */
@@ -151,7 +154,10 @@ struct tier {
 	atomic_ullong n_nodes, n_open, n_errors, n_spilled_bytes, n_recalled_bytes;
 	atomic_llong n_regular; /* regular files: counted by the scan at mount, kept up by creates
 				   and unlinks */
+	pthread_mutex_t grace_lock;
 	atomic_bool regular_known;
+	atomic_bool
+		scan_due; /* the scan for an unclean stop was not done: the next mount does it */
 	pthread_mutex_t flush_lock; /* one janitor_flush at a time */
 };
 
@@ -294,13 +300,16 @@ void object_sha_tail(struct sha256 *h, const struct object *o);
 int compare_hot(struct tier *t, int fd, const struct object *o);
 /* Stream the object and check its hash; -EBADMSG. */
 int object_verify(struct store *s, const struct object *o, bool full_sha);
+/* The object that a marker names is there, is the one meant, and can be read; else -errno. */
+int object_prove(struct tier *t, const struct marker *mk);
 
 /* ---- walk.c: a tree below a path of the hot tier, in name order, not crossing file systems. */
 typedef int (*walk_fn)(void *ctx, int dirfd, const char *name, const struct stat *st,
 		       const char *path);
 /* fn for every regular file (dirs only descended into); a non-zero return stops the walk with it.
- */
-int walk_tree(int rootfd, const char *path, walk_fn fn, void *ctx);
+ * What cannot be read is logged and passed over; *unread (may be NULL) becomes the first -errno of
+ * that. */
+int walk_tree(int rootfd, const char *path, walk_fn fn, void *ctx, int *unread);
 int walk_open(int rootfd, const char *path,
 	      int flags); /* RESOLVE_BENEATH, no symlinks in the way */
 

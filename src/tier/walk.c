@@ -58,7 +58,7 @@ static int names_read(int dirfd, struct names *ns)
 			close(fd);
 		return r;
 	}
-	while ((e = readdir(d))) {
+	while ((errno = 0, e = readdir(d))) {
 		if (!strcmp(e->d_name, ".") || !strcmp(e->d_name, ".."))
 			continue;
 		if (e->d_type != DT_DIR && e->d_type != DT_REG && e->d_type != DT_UNKNOWN)
@@ -77,24 +77,46 @@ static int names_read(int dirfd, struct names *ns)
 			break;
 		ns->n++;
 	}
+	int err = e ? ENOMEM : errno;
+
 	closedir(d);
-	if (e)
-		return -ENOMEM;
+	if (err)
+		return -err;
 	if (ns->n)
 		qsort(ns->v, ns->n, sizeof(char *), name_cmp);
 	return 0;
 }
 
-static int walk_dir(int dirfd, dev_t dev, const char *path, walk_fn fn, void *ctx, unsigned depth)
+/* Names that went away or changed while we walked are no trouble; others are kept in *unread. */
+static void note_unread(const char *path, const char *name, int err, int *unread)
+{
+	if (err == ENOENT || err == ENOTDIR || err == ELOOP)
+		return;
+	log_warn("%s%s%s: cannot be read: %s", path, *path ? "/" : "", name, strerror(err));
+	if (unread && !*unread)
+		*unread = -err;
+}
+
+static int walk_dir(int dirfd, dev_t dev, const char *path, walk_fn fn, void *ctx, unsigned depth,
+		    int *unread)
 {
 	struct names ns = {0};
 	struct stat st;
 	int r = names_read(dirfd, &ns);
 
+	if (r < 0 && r != -ENOMEM) {
+		note_unread(path, ".", -r, unread);
+		r = 0;
+	}
+
 	for (size_t i = 0; i < ns.n && !r; i++) {
 		char *sub = NULL;
 
-		if (fstatat(dirfd, ns.v[i], &st, AT_SYMLINK_NOFOLLOW) || st.st_dev != dev)
+		if (fstatat(dirfd, ns.v[i], &st, AT_SYMLINK_NOFOLLOW)) {
+			note_unread(path, ns.v[i], errno, unread);
+			continue;
+		}
+		if (st.st_dev != dev)
 			continue;
 		if (!S_ISDIR(st.st_mode) && !S_ISREG(st.st_mode))
 			continue;
@@ -109,8 +131,10 @@ static int walk_dir(int dirfd, dev_t dev, const char *path, walk_fn fn, void *ct
 					O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 
 			if (fd >= 0) {
-				r = walk_dir(fd, dev, sub, fn, ctx, depth + 1);
+				r = walk_dir(fd, dev, sub, fn, ctx, depth + 1, unread);
 				close(fd);
+			} else {
+				note_unread(path, ns.v[i], errno, unread);
 			}
 		}
 		free(sub);
@@ -119,7 +143,7 @@ static int walk_dir(int dirfd, dev_t dev, const char *path, walk_fn fn, void *ct
 	return r;
 }
 
-int walk_tree(int rootfd, const char *path, walk_fn fn, void *ctx)
+int walk_tree(int rootfd, const char *path, walk_fn fn, void *ctx, int *unread)
 {
 	cleanup_free char *copy = NULL;
 	struct stat st;
@@ -136,7 +160,8 @@ int walk_tree(int rootfd, const char *path, walk_fn fn, void *ctx)
 		cleanup_fd int d = walk_open(rootfd, path, O_RDONLY | O_DIRECTORY);
 
 		return d < 0 ? d
-			     : walk_dir(d, st.st_dev, strcmp(path, ".") ? path : "", fn, ctx, 0);
+			     : walk_dir(d, st.st_dev, strcmp(path, ".") ? path : "", fn, ctx, 0,
+					unread);
 	}
 	if (!S_ISREG(st.st_mode))
 		return 0;

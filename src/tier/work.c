@@ -79,7 +79,7 @@ int work_spill_file(void *ctx, int dirfd, const char *name, const struct stat *s
 
 int work_spill_tree(struct work *k, const char *path)
 {
-	int r = walk_tree(hot_root_fd(k->t->hot), path, work_spill_file, k);
+	int r = walk_tree(hot_root_fd(k->t->hot), path, work_spill_file, k, NULL);
 	int f = work_finish(k);
 
 	return r ? r : f;
@@ -153,7 +153,7 @@ int tier_recall_path(struct tier *t, const char *path, tier_progress_fn fn, tier
 		     void *ctx, struct tier_work *ret)
 {
 	struct work k = {.t = t, .fn = fn, .note = note, .ctx = ctx};
-	int r = walk_tree(hot_root_fd(t->hot), path, recall_file, &k);
+	int r = walk_tree(hot_root_fd(t->hot), path, recall_file, &k, NULL);
 
 	if (!r)
 		r = janitor_flush(t);

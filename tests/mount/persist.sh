@@ -14,6 +14,10 @@ for fs in ext4 xfs btrfs; do
 	dir=$T_TMP/$fs/dir
 	mkdir "$dir"
 	t_spillfs "$T_TMP/store.$fs" "$dir"
+	mkdir "$dir/many"
+	"$T_BUILD/tools/fileop" fill "$dir/many" 0 3000 || fail "$fs: cannot fill"
+	timeout 60 "$T_BUILD/tools/fileop" rename-listed "$dir/many" || fail "$fs: listing and renaming does not end"
+	rm -r "$dir/many"
 	t_awkward "$dir/tree" small
 	t_digest -T "$dir/tree" >"$T_TMP/want"
 	t_spill "$dir/tree"

@@ -7,6 +7,7 @@
  *	fileop mwrite FILE OFF TEXT	store through a shared mapping, msync
  *	fileop fill DIR FIRST COUNT	COUNT files of a few bytes, named by number
  *	fileop list DIR			number of entries, each name seen once
+ *	fileop rename-listed DIR	rename each entry while listing: this ends
  * Exit: 0, or 1 with a message.
  */
 #include "fsdiff/util.h"
@@ -159,6 +160,32 @@ static int cmp_names(const void *a, const void *b)
 	return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
+static int do_rename_listed(char **v)
+{
+	DIR *d = opendir(v[0]);
+	unsigned n = 0, files = 0;
+	struct dirent *e;
+
+	if (!d)
+		return bad("opendir", v[0]);
+	while ((e = readdir(d)))
+		files += e->d_name[0] != '.';
+	rewinddir(d);
+	while (n <= 4 * files && (e = readdir(d))) {
+		char to[64];
+
+		if (e->d_name[0] == '.')
+			continue;
+		snprintf(to, sizeof(to), "renamed-%u", n++);
+		if (renameat(dirfd(d), e->d_name, dirfd(d), to))
+			return bad("rename", e->d_name);
+	}
+	closedir(d);
+	if (n > 4 * files)
+		fprintf(stderr, "fileop: %u files, renamed %u times and no end\n", files, n);
+	return n > 4 * files;
+}
+
 static int do_list(char **v)
 {
 	DIR *d = opendir(v[0]);
@@ -198,8 +225,13 @@ int main(int argc, char **argv)
 		int args; /* negative: at least */
 		int (*fn)(char **);
 	} verbs[] = {
-		{"map", -1, do_map},      {"ways", -1, do_ways}, {"copy", 5, do_copy},
-		{"mwrite", 3, do_mwrite}, {"fill", 3, do_fill},  {"list", 1, do_list},
+		{"map", -1, do_map},
+		{"ways", -1, do_ways},
+		{"copy", 5, do_copy},
+		{"mwrite", 3, do_mwrite},
+		{"fill", 3, do_fill},
+		{"list", 1, do_list},
+		{"rename-listed", 1, do_rename_listed},
 	};
 
 	for (size_t i = 0; argc > 2 && i < sizeof(verbs) / sizeof(verbs[0]); i++)

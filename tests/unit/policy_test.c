@@ -36,9 +36,10 @@ TEST(spills_from_the_high_mark_down_to_the_low_one)
 	CHECK_EQ(policy_decide(75, 75, 65, false), POLICY_SPILL);
 	CHECK_EQ(policy_decide(70, 75, 65, true), POLICY_SPILL);
 	CHECK_EQ(policy_decide(70, 75, 65, false), POLICY_REST);
-	CHECK(!policy_urgent(81, 82, 0));
-	CHECK(policy_urgent(82, 82, 0));
-	CHECK(policy_urgent(10, 82, 1));
+	CHECK(!policy_urgent(81, 65, 82, 0));
+	CHECK(policy_urgent(82, 65, 82, 0));
+	CHECK(policy_urgent(66, 65, 82, 1));
+	CHECK(!policy_urgent(65, 65, 82, 1));
 	CHECK_EQ(policy_decide(65, 75, 65, true), POLICY_REST);
 	CHECK_EQ(policy_decide(100, 75, 65, true), POLICY_SPILL);
 }
