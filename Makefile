@@ -117,7 +117,7 @@ install: all
 	$(foreach c,$(COMPLETIONS),install -D -m 0644 $(call completion_src,$c) \
 		$(DESTDIR)$(call completion_dst,$c)$(newline)	)
 
-# Only files: mounts, stores and stubs stay as they are (`spillctl drain` brings data back first).
+# Only files: mounts, stores and stubs stay as they are (`spillctl recall DIR` brings data back first).
 uninstall:
 	rm -f $(addprefix $(DESTDIR),$(SBINDIR)/spillfs $(SBINDIR)/spillctl $(HELPERDIR)/mount.spillfs \
 		$(HELPERDIR)/umount.fuse.spillfs $(foreach f,$(EXAMPLES),$(DATADIR)/doc/spillfs/$(notdir $f)) \

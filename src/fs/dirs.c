@@ -30,8 +30,13 @@ static int dir_open(struct fs *f, struct node *n)
 	return r;
 }
 
+/* A position in a directory. No lock: the kernel asks for one part of an open directory at a time.
+ */
 struct dirh {
 	int fd;
+	off_t next;      /* the offset that buf[pos] stands for */
+	size_t pos, len; /* unread part of buf */
+	char buf[DIR_BUF];
 };
 
 void op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
@@ -56,6 +61,8 @@ void op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	tier_put(f->t, n);
 	if (r >= 0) {
 		d->fd = r;
+		d->next = 0;
+		d->pos = d->len = 0;
 		r = handle_put(f->h, HANDLE_DIR, d, &fh);
 		if (r)
 			close(d->fd);
@@ -150,35 +157,41 @@ static ssize_t add_plus(fuse_req_t req, struct node *dir, const struct dirent64 
 }
 
 /* Entries from off on. Returns bytes in buf or -errno. */
-static ssize_t read_entries(fuse_req_t req, struct node *dir, int fd, char *buf, size_t size,
-			    off_t off, bool plus)
+static ssize_t read_entries(fuse_req_t req, struct node *dir, struct dirh *d, char *buf,
+			    size_t size, off_t off, bool plus)
 {
-	/* No more than fits is asked for: what does not, is read again. An entry takes up four to
-	 * six times as much in a reply with attributes. */
-	size_t ask = plus ? MAX(size / 5, (size_t)1024) : size;
-	char ents[DIR_BUF];
+	/* An entry takes up four to six times as much in a reply with attributes: little is read
+	 * that does not fit. */
+	size_t ask = MIN(plus ? MAX(size / 5, (size_t)1024) : size, sizeof(d->buf));
 	size_t done = 0;
 
-	if (lseek(fd, off, SEEK_SET) < 0)
-		return -errno;
+	if (off != d->next || !off) { /* a seek moves the end of the listing (btrfs) */
+		if (lseek(d->fd, off, SEEK_SET) < 0)
+			return -errno;
+		d->next = off;
+		d->pos = d->len = 0;
+	}
 	for (;;) {
-		ssize_t got = getdents64(fd, ents, MIN(ask, sizeof(ents)));
+		if (d->pos == d->len) {
+			ssize_t got = getdents64(d->fd, d->buf, ask);
 
-		if (got <= 0)
-			return done || !got ? (ssize_t)done : -errno;
-		for (ssize_t pos = 0; pos < got;) {
-			struct dirent64 *e = (struct dirent64 *)(void *)(ents + pos);
-			ssize_t n = plus ? add_plus(req, dir, e, buf + done, size - done)
-					 : (ssize_t)add_plain(req, e, buf + done, size - done);
-
-			if (n == 0)
-				return (ssize_t)done; /* full */
-			if (n < 0 && n != -ENOENT && n != -ESTALE)
-				return done ? (ssize_t)done : n;
-			if (n > 0) /* else removed meanwhile: passed over */
-				done += (size_t)n;
-			pos += e->d_reclen;
+			if (got <= 0)
+				return done || !got ? (ssize_t)done : -errno;
+			d->pos = 0;
+			d->len = (size_t)got;
 		}
+		struct dirent64 *e = (struct dirent64 *)(void *)(d->buf + d->pos);
+		ssize_t n = plus ? add_plus(req, dir, e, buf + done, size - done)
+				 : (ssize_t)add_plain(req, e, buf + done, size - done);
+
+		if (n == 0)
+			return (ssize_t)done; /* full */
+		if (n < 0 && n != -ENOENT && n != -ESTALE)
+			return done ? (ssize_t)done : n;
+		if (n > 0) /* else removed meanwhile: passed over */
+			done += (size_t)n;
+		d->pos += e->d_reclen;
+		d->next = e->d_off;
 	}
 }
 
@@ -186,8 +199,7 @@ static void read_dir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 		     struct fuse_file_info *fi, bool plus)
 {
 	struct fs *f = fs_of(req);
-	/* The kernel asks for one part of an open directory at a time. */
-	struct dirh *d = f->dir_handles ? handle_get(f->h, HANDLE_DIR, fi->fh) : NULL;
+	struct dirh *d = f->dir_handles ? handle_get(f->h, HANDLE_DIR, fi->fh) : NULL, once;
 	char *buf = io_buffer();
 	struct node *n;
 	int r = node_get(req, ino, &n);
@@ -199,9 +211,15 @@ static void read_dir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 		return;
 	}
 	cleanup_fd int own = d ? -1 : dir_open(f, n);
-	int fd = d ? d->fd : own;
-	ssize_t done =
-		fd < 0 ? fd : read_entries(req, n, fd, buf, MIN(size, (size_t)IO_MAX), off, plus);
+
+	if (!d) {
+		once.fd = own;
+		once.next = -1;
+		d = &once;
+	}
+	ssize_t done = d->fd < 0
+			       ? d->fd
+			       : read_entries(req, n, d, buf, MIN(size, (size_t)IO_MAX), off, plus);
 
 	tier_put(f->t, n);
 	if (done < 0)

@@ -195,6 +195,12 @@ int mnt_guard_up(const char *dir, char **ret_msg)
 		return r;
 	if (path_below(run, dir))
 		return fail(ret_msg, -EINVAL, "%s would hide %s", dir, run);
+	/* Two starts at once (fstab and a unit) must not both put a guard. */
+	cleanup_fd int lock = run_lock(run);
+
+	if (lock < 0)
+		return fail(ret_msg, lock, "cannot lock the directory of %s: %s", run,
+			    strerror(-lock));
 	r = clear_dead(dir, &state, ret_msg);
 	if (r < 0)
 		return r;
@@ -228,6 +234,10 @@ int mnt_guard_down(const char *dir)
 
 	if (!run)
 		return -ENOMEM;
+	cleanup_fd int lock = run_lock(run);
+
+	if (lock < 0)
+		return lock;
 	r = mnt_probe(dir, &state, NULL);
 	if (r < 0)
 		return r;

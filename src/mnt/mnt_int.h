@@ -37,6 +37,8 @@ bool hot_bind_is(const char *run);
 
 /* rundir.c */
 char *path_join(const char *a, const char *b);
+/* Exclusive over all run directories of this machine, until the returned fd is closed. -errno. */
+int run_lock(const char *run);
 int run_dir_make(const char *run);
 /* Removes what we made in it, then the directory itself when it is empty. */
 void run_dir_remove(const char *run);

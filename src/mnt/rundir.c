@@ -11,6 +11,7 @@
 #include <ctype.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 
 #define RUN_DIR_DEFAULT "/run/spillfs"
@@ -81,19 +82,30 @@ char *mnt_run_dir(const char *dir)
 	return r < 0 ? NULL : s;
 }
 
-int run_dir_make(const char *run)
+int run_lock(const char *run)
 {
 	cleanup_free char *parent = strdup(run);
+	cleanup_fd int fd = -1;
 	char *slash;
 
 	if (!parent)
 		return -ENOMEM;
 	slash = strrchr(parent, '/');
-	if (slash && slash > parent) {
+	if (slash && slash > parent)
 		*slash = 0;
-		if (mkdir(parent, 0755) < 0 && errno != EEXIST)
+	if (mkdir(parent, 0755) < 0 && errno != EEXIST)
+		return -errno;
+	fd = open(parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	while (flock(fd, LOCK_EX))
+		if (errno != EINTR)
 			return -errno;
-	}
+	return steal_fd(&fd);
+}
+
+int run_dir_make(const char *run)
+{
 	if (mkdir(run, 0700) < 0) {
 		struct stat st;
 

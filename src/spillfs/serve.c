@@ -22,6 +22,7 @@
 #include <sys/mount.h>
 
 #define GRACE_SEC     20
+#define BINDS_MAX     32
 #define READAHEAD_KIB 1024 /* four READs of MAX_READ (start.c) */
 
 struct server {
@@ -62,15 +63,20 @@ static void remember_mount(struct server *v)
 	}
 }
 
-/* Take our mount off DIR if it is still there and on top. False: files are in use. */
+/* Take our mount off DIR while it is there and on top: once, or more when DIR was bound onto itself
+ * (dockerd does that). False: files are in use. */
 static bool unmount(struct server *v, int flags)
 {
-	cleanup_(mnt_table_done) struct mnt_table t = {NULL, 0};
-	const struct mnt_entry *e = mnt_table_read(&t) < 0 ? NULL : own_mount(&t, v->dir);
+	for (int i = 0; i < BINDS_MAX; i++) {
+		cleanup_(mnt_table_done) struct mnt_table t = {NULL, 0};
+		const struct mnt_entry *e = mnt_table_read(&t) < 0 ? NULL : own_mount(&t, v->dir);
 
-	if (!e || e->dev_major != v->dev_major || e->dev_minor != v->dev_minor)
-		return true;
-	return umount2(v->dir, flags | UMOUNT_NOFOLLOW) == 0 || errno != EBUSY;
+		if (!e || e->dev_major != v->dev_major || e->dev_minor != v->dev_minor)
+			return true;
+		if (umount2(v->dir, flags | UMOUNT_NOFOLLOW))
+			return errno != EBUSY;
+	}
+	return true;
 }
 
 /* ---- signals

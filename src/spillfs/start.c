@@ -49,9 +49,11 @@ static const struct meaning store_meaning[] = {
 };
 static const struct meaning index_meaning[] = {
 	{ENOENT, EXIT_STORE_CORRUPT,
-	 "has packs but no index.db; make one with spillctl rebuild-index"},
+	 "has packs but no index.db; restore the whole store from a backup (an index cannot be "
+	 "rebuilt yet)"},
 	{EUCLEAN, EXIT_STORE_CORRUPT,
-	 "has a damaged index.db; make a new one with spillctl rebuild-index"},
+	 "has a damaged index.db; restore the whole store from a backup (an index cannot be "
+	 "rebuilt yet)"},
 	{EPROTONOSUPPORT, EXIT_STORE_FOREIGN, "has an index of a newer spillfs; upgrade this one"},
 	{EROFS, EXIT_STORE_READONLY, "is read-only; remount its disk read-write"},
 	{ENOSPC, EXIT_STORE_FULL, "is full: its index cannot be opened; make room on its disk"},

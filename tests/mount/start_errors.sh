@@ -191,6 +191,25 @@ t_until 20 test ! -e "$(t_run_dir "$D")/pid" || fail "SIGTERM does not end the d
 guarded "$D"
 unguard "$D"
 unguard "$HOT/third"
+# Two starts at once, as by fstab and a unit: one mounts, the other says so; nothing is left twice.
+for i in {1..8}; do
+	mkdir -p "$S"
+	"$SPILLFS" "$S" "$D" -o auto=off >"$T_TMP/a.out" 2>&1 </dev/null &
+	a=$!
+	"$SPILLFS" "$S" "$D" -o auto=off >"$T_TMP/b.out" 2>&1 </dev/null
+	b=$?
+	wait $a
+	a=$?
+	t_note_daemons
+	case "$a $b" in
+	"0 13" | "13 0" | "0 19" | "19 0") ;;
+	*) fail "two starts at once: exit $a and $b: $(cat "$T_TMP/a.out" "$T_TMP/b.out")" ;;
+	esac
+	t_check "mounts at $D after two starts" "$(mounts_at "$D")" 2
+	t_umount "$D"
+	guarded "$D"
+	unguard "$D"
+done
 # Of this test alone: others may run on the same machine.
 no_loops()
 {
