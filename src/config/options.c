@@ -11,50 +11,41 @@
 #include <limits.h>
 #include <stdio.h>
 
-#define NUM(kind_, name_, f, min_, max_)                                                           \
-	{                                                                                          \
-		.name = name_, .kind = kind_, .field = offsetof(struct config, f), .min = min_,    \
-		.max = max_                                                                        \
-	}
-#define WORD(name_, f, off, on)                                                                    \
-	{                                                                                          \
-		.name = name_, .kind = OPT_WORD, .field = offsetof(struct config, f), .words = {   \
-			off,                                                                       \
-			on                                                                         \
-		}                                                                                  \
-	}
-#define FLAG(kind_, name_, f)                                                                      \
-	{                                                                                          \
-		.name = name_, .kind = kind_, .field = offsetof(struct config, f)                  \
-	}
 #define MIB (1ull << 20)
+
+/* What stands between the braces of an entry. */
+#define NUM(kind_, name_, f, min_, max_)                                                           \
+	.name = name_, .kind = kind_, .field = offsetof(struct config, f), .min = min_, .max = max_
+#define WORD(name_, f, off, on)                                                                    \
+	.name = name_, .kind = OPT_WORD, .field = offsetof(struct config, f), .words = {off, on}
+#define FLAG(kind_, name_, f) .name = name_, .kind = kind_, .field = offsetof(struct config, f)
 
 const struct option_desc config_options[] = {
 	/* generic options that change something */
-	FLAG(OPT_SET, "ro", read_only),
-	FLAG(OPT_CLEAR, "rw", read_only),
-	FLAG(OPT_CLEAR, "nodev", allow_dev),
-	FLAG(OPT_SET, "dev", allow_dev),
-	FLAG(OPT_CLEAR, "nosuid", allow_suid),
-	FLAG(OPT_SET, "suid", allow_suid),
-	FLAG(OPT_CLEAR, "noexec", allow_exec),
-	FLAG(OPT_SET, "exec", allow_exec),
-	FLAG(OPT_SET, "noatime", noatime),
-	FLAG(OPT_CLEAR, "atime", noatime),
+	{FLAG(OPT_SET, "ro", read_only)},
+	{FLAG(OPT_CLEAR, "rw", read_only)},
+	{FLAG(OPT_CLEAR, "nodev", allow_dev)},
+	{FLAG(OPT_SET, "dev", allow_dev)},
+	{FLAG(OPT_CLEAR, "nosuid", allow_suid)},
+	{FLAG(OPT_SET, "suid", allow_suid)},
+	{FLAG(OPT_CLEAR, "noexec", allow_exec)},
+	{FLAG(OPT_SET, "exec", allow_exec)},
+	{FLAG(OPT_SET, "noatime", noatime)},
+	{FLAG(OPT_CLEAR, "atime", noatime)},
 	/* our own */
-	NUM(OPT_UINT, "high", high, 1, 99),
-	NUM(OPT_UINT, "low", low, 0, 98),
-	NUM(OPT_UINT, "critical", critical, 1, 99),
-	WORD("auto", auto_spill, "off", "on"),
-	WORD("spill", spill_all, "layers", "all"),
-	NUM(OPT_AGE, "min-age", min_age_sec, 0, 3650 * 86400ull),
-	NUM(OPT_SIZE, "min-size", min_size_bytes, 1, 1ull << 40),
-	NUM(OPT_SIZE, "store-size", store_size_bytes, 0, INT64_MAX),
-	NUM(OPT_SIZE, "pack-size", pack_size_bytes, MIB, 1024 * MIB),
-	NUM(OPT_UINT, "level", level, 1, 19),
-	NUM(OPT_UINT, "threads", threads, 0, 256),
-	NUM(OPT_AGE, "interval", interval_sec, 1, 3600),
-	FLAG(OPT_SET, "debug", debug),
+	{NUM(OPT_UINT, "high", high, 1, 99)},
+	{NUM(OPT_UINT, "low", low, 0, 98)},
+	{NUM(OPT_UINT, "critical", critical, 1, 99)},
+	{WORD("auto", auto_spill, "off", "on")},
+	{WORD("spill", spill_all, "layers", "all")},
+	{NUM(OPT_AGE, "min-age", min_age_sec, 0, 3650 * 86400ull)},
+	{NUM(OPT_SIZE, "min-size", min_size_bytes, 1, 1ull << 40)},
+	{NUM(OPT_SIZE, "store-size", store_size_bytes, 0, INT64_MAX)},
+	{NUM(OPT_SIZE, "pack-size", pack_size_bytes, MIB, 1024 * MIB)},
+	{NUM(OPT_UINT, "level", level, 1, 19)},
+	{NUM(OPT_UINT, "threads", threads, 0, 256)},
+	{NUM(OPT_AGE, "interval", interval_sec, 1, 3600)},
+	{FLAG(OPT_SET, "debug", debug)},
 	{.name = NULL},
 };
 

@@ -96,14 +96,14 @@ void op_init(void *userdata, struct fuse_conn_info *conn)
 	 * submitted in. */
 	/* READDIRPLUS always: with AUTO the kernel asks for names alone from the second part of a
 	 * directory on, and who reads a whole directory mostly looks at its entries. */
-	const unsigned not = FUSE_CAP_ASYNC_DIO | FUSE_CAP_READDIRPLUS_AUTO |
-			     FUSE_CAP_AUTO_INVAL_DATA | FUSE_CAP_HANDLE_KILLPRIV |
-			     FUSE_CAP_WRITEBACK_CACHE | FUSE_CAP_SPLICE_READ |
-			     FUSE_CAP_SPLICE_WRITE | FUSE_CAP_SPLICE_MOVE | FUSE_CAP_POSIX_LOCKS |
-			     FUSE_CAP_FLOCK_LOCKS;
+	const unsigned refuse = FUSE_CAP_ASYNC_DIO | FUSE_CAP_READDIRPLUS_AUTO |
+				FUSE_CAP_AUTO_INVAL_DATA | FUSE_CAP_HANDLE_KILLPRIV |
+				FUSE_CAP_WRITEBACK_CACHE | FUSE_CAP_SPLICE_READ |
+				FUSE_CAP_SPLICE_WRITE | FUSE_CAP_SPLICE_MOVE |
+				FUSE_CAP_POSIX_LOCKS | FUSE_CAP_FLOCK_LOCKS;
 
 	(void)userdata;
-	conn->want = (conn->want & ~not ) | (conn->capable & want);
+	conn->want = (conn->want & ~refuse) | (conn->capable & want);
 	conn->max_write = IO_MAX;
 	conn->max_readahead = IO_MAX;
 	conn->max_background = 64;

@@ -76,11 +76,13 @@ static int read_file_at(struct reader *r, int dirfd, const char *name)
 	return 0;
 }
 
+struct name {
+	char *name;
+	unsigned char type;
+};
+
 struct names {
-	struct name {
-		char *name;
-		unsigned char type;
-	} * v;
+	struct name *v;
 	size_t n, cap;
 };
 
