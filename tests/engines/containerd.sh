@@ -24,6 +24,13 @@ x_run()
 		eng_ctr_run "docker.io/$image" "$id" --mount "type=bind,src=$E_MNT,dst=/mnt,options=rbind:ro" -- "$@"
 	fi
 }
+# ctr prints the mount command. mount(8) of Debian 13 uses the new mount API, which takes no option longer than
+# 255 bytes, and lowerdir= of a few layers is; containerd itself uses mount(2).
+mount_snapshot()
+{
+	local cmd
+	cmd=$(ctrd snapshot mounts "$2" "$1") && LIBMOUNT_FORCE_MOUNT2=always eval "$cmd"
+}
 # Run on top of a committed snapshot: its mounts, by hand, as rootfs.
 run_snapshot()
 {
@@ -31,7 +38,7 @@ run_snapshot()
 	shift 2
 	mkdir -p "$dir"
 	ctrd snapshot prepare "$id" "$snap" >/dev/null || return 1
-	eval "$(ctrd snapshot mounts "$dir" "$id")" || return 1
+	mount_snapshot "$id" "$dir" || return 1
 	ctrd run --rm --cgroup "/$ENG_CGROUP/$id" --mount "type=bind,src=$E_MNT,dst=/mnt,options=rbind:ro" \
 		--env PATH=/usr/sbin:/usr/bin:/sbin:/bin --rootfs "$dir" "$id" "$@"
 	rc=$?
@@ -87,7 +94,7 @@ in_snapshot()
 {
 	local dir rc
 	dir=$(mktemp -d "$T_TMP/snap.XXXXXX")
-	eval "$(ctrd snapshot mounts "$dir" "$1")" || return 1
+	mount_snapshot "$1" "$dir" || return 1
 	"$2" "$dir"
 	rc=$?
 	umount "$dir" && rmdir "$dir"
