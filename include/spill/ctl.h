@@ -82,8 +82,9 @@ typedef bool (*ctl_progress_fn)(void *ctx, const json_t *ev);
 /* One request. 0: *ret is the result. -ECONNREFUSED / -ENOENT: no daemon. -EREMOTEIO: the server
  * answered with an error: *ret_err (caller frees) and *ret_code. -ECONNRESET: it went away before
  * it had answered. -EINTR: fn said so, or a signal handler without SA_RESTART ran. -EBADMSG: not
- * our protocol. -EMSGSIZE: the request is too long. Waits as long as the daemon works. */
-int ctl_call(const char *sock_path, const json_t *req, ctl_progress_fn fn, void *ctx, json_t **ret,
-	     char **ret_err, int *ret_code);
+ * our protocol. -EMSGSIZE: the request is too long. Waits as long as the daemon works; with
+ * timeout_sec not 0 for that long at most between two lines, then -ETIMEDOUT. */
+int ctl_call(const char *sock_path, const json_t *req, unsigned timeout_sec, ctl_progress_fn fn,
+	     void *ctx, json_t **ret, char **ret_err, int *ret_code);
 
 #endif

@@ -58,6 +58,8 @@ static int receive(int fd, ctl_progress_fn fn, void *ctx, json_t **ret, char **r
 		json_t *o;
 		int err;
 
+		if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
+			return -ETIMEDOUT;
 		if (n <= 0)
 			return n ? -errno : -ECONNRESET;
 		err = ctl_reader_feed(&r, buf, (size_t)n);
@@ -74,9 +76,10 @@ static int receive(int fd, ctl_progress_fn fn, void *ctx, json_t **ret, char **r
 	}
 }
 
-int ctl_call(const char *sock_path, const json_t *req, ctl_progress_fn fn, void *ctx, json_t **ret,
-	     char **ret_err, int *ret_code)
+int ctl_call(const char *sock_path, const json_t *req, unsigned timeout_sec, ctl_progress_fn fn,
+	     void *ctx, json_t **ret, char **ret_err, int *ret_code)
 {
+	const struct timeval limit = {.tv_sec = timeout_sec};
 	cleanup_fd int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), dirfd = -1;
 	struct sockaddr_un addr;
 	int err;
@@ -85,6 +88,8 @@ int ctl_call(const char *sock_path, const json_t *req, ctl_progress_fn fn, void 
 		return -errno;
 	err = ctl_address(sock_path, &addr, &dirfd);
 	if (!err && connect(fd, (struct sockaddr *)&addr, sizeof(addr)))
+		err = -errno;
+	if (!err && timeout_sec && setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit)))
 		err = -errno;
 	if (!err)
 		err = send_request(fd, req);

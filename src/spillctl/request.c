@@ -6,6 +6,8 @@
 #include "spill/mnt.h"
 #include <signal.h>
 
+#define SHORT_SEC 10
+
 static volatile sig_atomic_t interrupt_seen;
 
 static void on_interrupt(int sig)
@@ -66,6 +68,14 @@ static char *no_daemon(const char *mount)
 	return asprintf(&msg, "%s: %s", mount, why) < 0 ? NULL : msg;
 }
 
+/* Answered from memory: a daemon that takes long over it is stopped or stuck. */
+static bool is_short(const json_t *req)
+{
+	const char *verb = json_string_value(json_object_get(req, "verb"));
+
+	return verb && (!strcmp(verb, "status") || !strcmp(verb, "version"));
+}
+
 int request(const char *mount, json_t *req, ctl_progress_fn fn, void *ctx, json_t **ret,
 	    char **ret_err)
 {
@@ -74,7 +84,8 @@ int request(const char *mount, json_t *req, ctl_progress_fn fn, void *ctx, json_
 
 	*ret_err = NULL;
 	if (run && req && asprintf(&sock, "%s/sock", run) >= 0)
-		err = ctl_call(sock, req, fn, ctx, ret, ret_err, &code);
+		err = ctl_call(sock, req, is_short(req) ? SHORT_SEC : 0, fn, ctx, ret, ret_err,
+			       &code);
 	json_decref(req);
 	switch (err) {
 	case 0:
@@ -92,6 +103,10 @@ int request(const char *mount, json_t *req, ctl_progress_fn fn, void *ctx, json_
 	case -EPERM:
 		*ret_err = strdup("permission denied; spillctl must run as root");
 		return EXIT_SYSTEM;
+	case -ETIMEDOUT:
+		if (asprintf(ret_err, "%s: its daemon does not answer", mount) < 0)
+			*ret_err = NULL;
+		return EXIT_NO_DAEMON;
 	case -ECONNRESET:
 		*ret_err = strdup("the daemon went away before it had answered");
 		return EXIT_NO_DAEMON;

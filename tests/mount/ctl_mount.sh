@@ -124,6 +124,14 @@ cp "$T_TMP/pack" "$pack"
 want 0 check --store "$store" --hot "$dir"
 ok "check, offline"
 
+# a daemon that is stopped
+t_spillfs "$store" "$dir"
+kill -STOP "$(t_pid "$dir")"
+want 21 status -m "$dir"
+says 'does not answer'
+kill -CONT "$(t_pid "$dir")"
+want 0 status -m "$dir"
+t_umount "$dir"
 want 0 unguard --expose "$dir"
 [[ -e $dir/d/f1 ]] || fail "unguard left the guard"
 want 0 unguard "$dir"

@@ -429,7 +429,7 @@ static struct answer call(json_t *req)
 {
 	struct answer a = {0};
 
-	a.err = ctl_call(sock, req, count_event, &a, &a.result, &a.text, &a.code);
+	a.err = ctl_call(sock, req, 0, count_event, &a, &a.result, &a.text, &a.code);
 	json_decref(req);
 	return a;
 }
@@ -578,7 +578,7 @@ TEST(server_interrupted_by_the_callback)
 	json_t *req =
 		json_pack("{s:s, s:s, s:i}", "verb", "events", "kind", "entries", "n", 1000000);
 
-	a.err = ctl_call(sock, req, count_event, &a, &a.result, &a.text, &a.code);
+	a.err = ctl_call(sock, req, 0, count_event, &a, &a.result, &a.text, &a.code);
 	CHECK_EQ(a.err, -EINTR);
 	CHECK_EQ(a.events, 3);
 	json_decref(req);
