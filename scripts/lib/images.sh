@@ -8,6 +8,7 @@
 # img_finish. Sourced; the caller has `set -u`. All functions return non-zero with a line on stderr.
 #
 #   img_init DIR             work directory: DIR/debs, DIR/lists, DIR/trees, DIR/archives
+#   img_pick LIST            the list with each "a|b" replaced by the first that this release of Debian has
 #   img_want APP PKG...      name an application and its packages ("base" first)
 #   img_download             fetch all packages of all applications named so far
 #   img_unpack APP           DIR/trees/APP, from the packages that base does not have (base: everything it has)
@@ -28,7 +29,7 @@ img_init()
 		[ -f "$deb" ] && ln -sf "$deb" "$IMG_DIR/debs/"
 	done
 	# The one thing that may be asked of the machine: to know what packages there are.
-	apt-cache show base-files >/dev/null 2>&1 || apt-get -qq update >&2
+	img_closure base-files >/dev/null 2>&1 || apt-get -qq update >&2
 	return 0
 }
 
@@ -49,6 +50,19 @@ img_closure()
 	mkdir -p "$IMG_DIR/none/partial"
 	out=$(img_apt none --print-uris install "$@") || return 1
 	awk '{ print $2 }' <<<"$out" | sort
+}
+
+# Not apt-cache show: it knows every name that another package mentions.
+img_pick()
+{
+	local p alt list=()
+	for p in $1; do
+		for alt in ${p//|/ }; do
+			LC_ALL=C apt-cache policy "$alt" | grep -q 'Candidate: [0-9]' && break
+		done
+		list+=("$alt")
+	done
+	echo "${list[*]}"
 }
 
 img_want()
