@@ -156,13 +156,11 @@ static int set_times(struct fs *f, struct node *n, const struct stat *st, int se
 /* chown(path, -1, -1) comes without a bit, changes ctime and clears setuid and setgid bits, which
  * only the owner may. A FALLOCATE or COPY_FILE_RANGE of somebody else announces itself in the same
  * way; the bits are cleared there then (files.c). And so does any write to a file with
- * capabilities, after REMOVEXATTR. */
+ * capabilities, after REMOVEXATTR: op_setattr sees to that. */
 static bool may_chown(fuse_req_t req, struct node *n)
 {
 	struct stat st;
 
-	if (side_effect_take(req, node_id(n), CAPS_REMOVED))
-		return false;
 	return !tier_getattr(fs_of(req)->t, n, &st) &&
 	       (!(st.st_mode & (S_ISUID | S_ISGID)) || st.st_uid == fuse_req_ctx(req)->uid ||
 		caller_has_cap(req, CAP_FOWNER));
@@ -178,8 +176,11 @@ void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int set, struct
 		reply_err(req, r);
 		return;
 	}
+	/* Any SETATTR is the one that was to follow: none later may take its place. */
+	bool caps_removed = side_effect_take(req, node_id(n), CAPS_REMOVED);
+
 	if (set & SET_OWNER_MODE ||
-	    (!(set & (FUSE_SET_ATTR_SIZE | SET_TIMES)) && may_chown(req, n)))
+	    (!(set & (FUSE_SET_ATTR_SIZE | SET_TIMES)) && !caps_removed && may_chown(req, n)))
 		r = set_owner_mode(f, n, st, set);
 	if (!r && set & FUSE_SET_ATTR_SIZE)
 		r = set_size(req, n, st, fi);

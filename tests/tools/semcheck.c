@@ -500,6 +500,15 @@ static void t_caps(void)
 		close(fd);
 		unlink("f");
 	}
+	/* That one chown took the capability does not let the next one, of nothing, pass unseen. */
+	int fd = put("f", "prog", 4);
+
+	fsetxattr(fd, "security.capability", cap, sizeof(cap), 0);
+	fchown(fd, 1, 1);
+	fchmod(fd, 04755);
+	show("chown of nothing", fchown(fd, (uid_t)-1, (gid_t)-1));
+	show_mode("f");
+	close(fd);
 	put_close("g", "");
 	show("broken value", setxattr("g", "security.capability", "xx", 2, 0));
 }
