@@ -422,6 +422,8 @@ static void set_up(void)
 		die("%s: %s", side_a.dir, strerror(errno));
 	g.spill = ncmds > 0;
 	g.exact_layout = sf.f_type == 0xEF53 && !g.spill; /* EXT4_SUPER_MAGIC */
+	g.btrfs = sf.f_type == 0x9123683E;                /* BTRFS_SUPER_MAGIC */
+	g.xfs = sf.f_type == 0x58465342;                  /* XFS_SUPER_MAGIC */
 	/* Opening a stub for writing recalls it, which moves ctime where a plain open does not.
 	 * Multigrain timestamps came with Linux 6.13: a change after a stat always shows in ctime.
 	 */

@@ -55,8 +55,9 @@ struct op_kind {
 /* ---- options that every part sees -------------------------------------------------------- */
 
 static struct {
-	int64_t now_ns;    /* start of the program: later times are "now" */
-	bool spill;        /* files may be spilled and recalled between operations */
+	int64_t now_ns; /* start of the program: later times are "now" */
+	bool spill;     /* files may be spilled and recalled between operations */
+	bool btrfs, xfs;
 	bool exact_layout; /* SEEK_HOLE and st_blocks must agree exactly (ext4, nothing spilled) */
 	bool ctime;        /* the kernel has fine-grained change times: compare "changed" */
 	const char *plant; /* kind of a planted difference, or NULL */
