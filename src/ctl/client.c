@@ -20,7 +20,7 @@ static int send_request(int fd, const json_t *req)
 		else if (errno == EPIPE || errno == ECONNRESET)
 			break;
 		else
-			err = -errno;
+			err = errno == EAGAIN ? -ETIMEDOUT : -errno;
 	}
 	return err;
 }
@@ -87,10 +87,14 @@ int ctl_call(const char *sock_path, const json_t *req, unsigned timeout_sec, ctl
 	if (fd < 0)
 		return -errno;
 	err = ctl_address(sock_path, &addr, &dirfd);
+	/* The limit for sending is connect(2)'s, too: it waits while the server's backlog is full.
+	 */
+	if (!err && timeout_sec &&
+	    (setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit)) ||
+	     setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit))))
+		err = -errno;
 	if (!err && connect(fd, (struct sockaddr *)&addr, sizeof(addr)))
-		err = -errno;
-	if (!err && timeout_sec && setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit)))
-		err = -errno;
+		err = errno == EAGAIN ? -ETIMEDOUT : -errno;
 	if (!err)
 		err = send_request(fd, req);
 	return err ? err : receive(fd, fn, ctx, ret, ret_err, ret_code);

@@ -130,24 +130,32 @@ static bool is_store(const char *dir)
 /* One or two words; the last is a DIR when it is mounted. */
 static int check_words(const struct cli *c)
 {
-	cleanup_free char *first = target_resolve(c->argv[0]), *second = NULL;
+	cleanup_free char *first = target_resolve(c->argv[0]), *second = NULL, *err = NULL;
+	const char *mount = NULL;
 
 	if (!first)
 		return fail(c, EXIT_FAILED, "%s: %s", c->argv[0], strerror(errno));
 	if (c->argc == 1) {
 		if (is_mounted(first))
-			return check_online(c, first);
-		if (is_store(first))
+			mount = first;
+		else if (is_store(first))
 			return check_offline(c, first, NULL);
-		return fail(c, EXIT_NO_DAEMON,
-			    "%s: neither a spillfs mount nor a store; for a hot tier that is not "
-			    "mounted: spillctl check STORE %s",
-			    first, first);
+		else
+			return fail(c, EXIT_NO_DAEMON,
+				    "%s: neither a spillfs mount nor a store; for a hot tier that "
+				    "is not mounted: spillctl check STORE %s",
+				    first, first);
+	} else {
+		second = target_resolve(c->argv[1]);
+		if (!second)
+			return fail(c, EXIT_FAILED, "%s: %s", c->argv[1], strerror(errno));
+		if (!is_mounted(second))
+			return check_offline(c, first, second);
+		mount = second;
 	}
-	second = target_resolve(c->argv[1]);
-	if (!second)
-		return fail(c, EXIT_FAILED, "%s: %s", c->argv[1], strerror(errno));
-	return is_mounted(second) ? check_online(c, second) : check_offline(c, first, second);
+	if (request_ping(mount, &err))
+		return fail(c, EXIT_NO_DAEMON, "%s", err ? err : "out of memory");
+	return check_online(c, mount);
 }
 
 int do_check(const struct cli *c)

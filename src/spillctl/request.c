@@ -76,17 +76,44 @@ static bool is_short(const json_t *req)
 	return verb && (!strcmp(verb, "status") || !strcmp(verb, "version"));
 }
 
+/* Takes req. 0 or -errno, as ctl_call; limit in seconds, 0: none. */
+static int call(const char *mount, json_t *req, unsigned limit, ctl_progress_fn fn, void *ctx,
+		json_t **ret, char **ret_err, int *ret_code)
+{
+	cleanup_free char *run = mnt_run_dir(mount), *sock = NULL;
+	int err = -ENOMEM;
+
+	if (run && req && asprintf(&sock, "%s/sock", run) >= 0)
+		err = ctl_call(sock, req, limit, fn, ctx, ret, ret_err, ret_code);
+	json_decref(req);
+	return err;
+}
+
+int request_ping(const char *mount, char **ret_err)
+{
+	enum mnt_state state = MNT_BARE;
+	cleanup_free char *text = NULL;
+	json_t *o = NULL;
+	int code, err;
+
+	err = call(mount, request_new("version", ""), SHORT_SEC, NULL, NULL, &o, &text, &code);
+	json_decref(o);
+	/* One that has all its connections in use serves the mount all the same: wait for it. */
+	if (err != -ETIMEDOUT || mnt_probe(mount, &state, NULL) != -ETIMEDOUT)
+		return EXIT_OK;
+	if (asprintf(ret_err, "%s: its daemon does not answer", mount) < 0)
+		*ret_err = NULL;
+	return EXIT_NO_DAEMON;
+}
+
 int request(const char *mount, json_t *req, ctl_progress_fn fn, void *ctx, json_t **ret,
 	    char **ret_err)
 {
-	cleanup_free char *run = mnt_run_dir(mount), *sock = NULL;
-	int code = EXIT_SYSTEM, err = -ENOMEM;
+	unsigned limit = is_short(req) ? SHORT_SEC : 0;
+	int code = EXIT_SYSTEM, err;
 
 	*ret_err = NULL;
-	if (run && req && asprintf(&sock, "%s/sock", run) >= 0)
-		err = ctl_call(sock, req, is_short(req) ? SHORT_SEC : 0, fn, ctx, ret, ret_err,
-			       &code);
-	json_decref(req);
+	err = call(mount, req, limit, fn, ctx, ret, ret_err, &code);
 	switch (err) {
 	case 0:
 		return EXIT_OK;
@@ -97,16 +124,13 @@ int request(const char *mount, json_t *req, ctl_progress_fn fn, void *ctx, json_
 	case -ENOENT:
 	case -ENOTDIR:
 	case -ECONNREFUSED:
+	case -ETIMEDOUT:
 		*ret_err = no_daemon(mount);
 		return EXIT_NO_DAEMON;
 	case -EACCES:
 	case -EPERM:
 		*ret_err = strdup("permission denied; spillctl must run as root");
 		return EXIT_SYSTEM;
-	case -ETIMEDOUT:
-		if (asprintf(ret_err, "%s: its daemon does not answer", mount) < 0)
-			*ret_err = NULL;
-		return EXIT_NO_DAEMON;
 	case -ECONNRESET:
 		*ret_err = strdup("the daemon went away before it had answered");
 		return EXIT_NO_DAEMON;

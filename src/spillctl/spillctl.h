@@ -107,6 +107,10 @@ char *path_of(const char *mount, const char *rel);
  * *ret_err (caller frees), or EXIT_INTERRUPTED. */
 int request(const char *mount, json_t *req, ctl_progress_fn fn, void *ctx, json_t **ret,
 	    char **ret_err);
+/* EXIT_OK, also when nobody listens (request says that better); EXIT_NO_DAEMON and *ret_err when
+ * the daemon is there but stopped or stuck. Long verbs have no limit of their own: one huge file
+ * may take minutes between two lines. */
+int request_ping(const char *mount, char **ret_err);
 /* {"verb": verb, "path": rel}. */
 json_t *request_new(const char *verb, const char *rel);
 /* Make Ctrl-C interrupt the request instead of killing us; the second one kills. */

@@ -119,36 +119,79 @@ static bool elsewhere(const char *mount, const char *path)
 	return !lstat(mount, &a) && !lstat(path, &b) && a.st_dev != b.st_dev;
 }
 
-int target_of_path(const struct cli *c, const char *path, struct target *ret, char **ret_err)
+/* Where to look: -m's mount alone, or all. */
+static int mounts_get(const struct cli *c, struct mounts *m, char **ret_err)
 {
-	cleanup_free char *real = resolve(path), *dir = NULL, *others = NULL;
-	cleanup_(mounts_done) struct mounts m = {0};
-	const char *best = NULL;
 	int err;
 
+	if (!c->mount) {
+		err = mnt_list(&m->v, &m->n);
+		return err ? say(ret_err, EXIT_SYSTEM, "mount table: %s", strerror(-err)) : EXIT_OK;
+	}
+	m->v = calloc(1, sizeof(*m->v));
+	if (!m->v)
+		return say(ret_err, EXIT_SYSTEM, "out of memory");
+	m->v[0] = target_resolve(c->mount);
+	if (!m->v[0])
+		return say(ret_err, EXIT_NO_DAEMON, "%s: %s", c->mount, strerror(errno));
+	m->n = 1;
+	return EXIT_OK;
+}
+
+static const char *innermost(const struct mounts *m, const char *path)
+{
+	const char *best = NULL;
+
+	for (size_t i = 0; i < m->n; i++)
+		if (below(path, m->v[i]) && (!best || strlen(m->v[i]) > strlen(best)))
+			best = m->v[i];
+	return best;
+}
+
+/* The mount that path leads to, going by its words alone: no file system is asked. */
+static const char *by_words(const struct mounts *m, const char *path)
+{
+	cleanup_free char *cwd = *path == '/' ? NULL : getcwd(NULL, 0), *all = NULL;
+
+	if (*path == '/')
+		return innermost(m, path);
+	all = cwd ? path_of(cwd, path) : NULL;
+	return all ? innermost(m, all) : NULL;
+}
+
+/* Nothing is looked up in a mount before its daemon has answered: who waits for a FUSE request
+ * waits for ever when the daemon is stopped. (A symbolic link into the mount is seen too late.) */
+int target_of_path(const struct cli *c, const char *path, struct target *ret, char **ret_err)
+{
+	cleanup_free char *real = NULL, *others = NULL;
+	cleanup_(mounts_done) struct mounts m = {0};
+	const char *best, *asked;
+	int code;
+
 	*ret_err = NULL;
+	code = mounts_get(c, &m, ret_err);
+	if (code)
+		return code;
+	asked = by_words(&m, path);
+	if (asked)
+		code = request_ping(asked, ret_err);
+	if (code)
+		return code;
+	real = resolve(path);
 	if (!real)
 		return say(ret_err, EXIT_FAILED, "%s: %s", path, strerror(errno));
-	if (c->mount) {
-		dir = target_resolve(c->mount);
-		if (!dir)
-			return say(ret_err, EXIT_NO_DAEMON, "%s: %s", c->mount, strerror(errno));
-		if (!below(real, dir))
-			return say(ret_err, EXIT_USAGE, "%s: not below %s", path, dir);
-		best = dir;
-	} else {
-		err = mnt_list(&m.v, &m.n);
-		if (err)
-			return say(ret_err, EXIT_SYSTEM, "mount table: %s", strerror(-err));
-		for (size_t i = 0; i < m.n; i++)
-			if (below(real, m.v[i]) && (!best || strlen(m.v[i]) > strlen(best)))
-				best = m.v[i];
-	}
+	best = innermost(&m, real);
+	if (!best && c->mount)
+		return say(ret_err, EXIT_USAGE, "%s: not below %s", path, m.v[0]);
 	if (!best) {
 		others = mounts_text(&m);
 		return say(ret_err, EXIT_NO_DAEMON, "%s: not on a spillfs mount%s", path,
 			   others ? others : "");
 	}
+	if (best != asked)
+		code = request_ping(best, ret_err);
+	if (code)
+		return code;
 	if (elsewhere(best, real))
 		return say(ret_err, EXIT_FAILED,
 			   "%s: on another file system, mounted inside the spillfs at %s", path,
@@ -159,28 +202,20 @@ int target_of_path(const struct cli *c, const char *path, struct target *ret, ch
 int target_mount(const struct cli *c, struct target *ret, char **ret_err)
 {
 	cleanup_(mounts_done) struct mounts m = {0};
-	cleanup_free char *dir = NULL, *all = NULL;
-	int err;
+	cleanup_free char *all = NULL;
+	int code;
 
 	*ret_err = NULL;
-	if (c->mount) {
-		dir = target_resolve(c->mount);
-		if (!dir)
-			return say(ret_err, EXIT_NO_DAEMON, "%s: %s", c->mount, strerror(errno));
-	} else {
-		err = mnt_list(&m.v, &m.n);
-		if (err)
-			return say(ret_err, EXIT_SYSTEM, "mount table: %s", strerror(-err));
-		if (!m.n)
-			return say(ret_err, EXIT_NO_DAEMON, "no spillfs is mounted");
-		if (m.n > 1) {
-			all = mounts_text(&m);
-			return say(ret_err, EXIT_USAGE, "which mount? Say it with -m DIR%s",
-				   all ? all : "");
-		}
-		dir = strdup(m.v[0]);
-		if (!dir)
-			return say(ret_err, EXIT_SYSTEM, "out of memory");
+	code = mounts_get(c, &m, ret_err);
+	if (code)
+		return code;
+	if (!m.n)
+		return say(ret_err, EXIT_NO_DAEMON, "no spillfs is mounted");
+	if (m.n > 1) {
+		all = mounts_text(&m);
+		return say(ret_err, EXIT_USAGE, "which mount? Say it with -m DIR%s",
+			   all ? all : "");
 	}
-	return split(dir, strdup(dir), ret, ret_err);
+	code = request_ping(m.v[0], ret_err);
+	return code ? code : split(m.v[0], strdup(m.v[0]), ret, ret_err);
 }
