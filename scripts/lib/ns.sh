@@ -14,7 +14,7 @@ ns_run()
 	NS_WORK=$work unshare --mount --pid --fork --kill-child --mount-proc bash "$script" "$@" </dev/null &
 	child=$!
 	set +m
-	trap 'sig=INT; kill -TERM -- "-$child" 2>/dev/null' INT TERM HUP
+	trap '[ -n "$sig" ] || echo "cleaning up" >&2; sig=INT; kill -TERM -- "-$child" 2>/dev/null' INT TERM HUP
 	wait "$child"
 	status=$?
 	if [ -n "$sig" ]; then
