@@ -13,7 +13,7 @@
 static int do_help(const struct cli *c);
 
 static const struct verb verbs[] = {
-	{"status", do_status, 0, 0, 0, "", "both tiers, files and space at one look",
+	{"status", do_status, 0, 1, 0, "[DIR]", "both tiers, files and space at one look",
 	 "Says how full the hot tier is, what the store holds, what was saved, and whether "
 	 "anything\n"
 	 "stands still and why.\n"},
@@ -74,7 +74,8 @@ static void usage(FILE *f)
 
 static int verb_help(const struct verb *v)
 {
-	printf("Usage: spillctl %s %s\n\n%s: %s.\n%s", v->name, v->args, v->name, v->help, v->text);
+	printf("Usage: spillctl %s%s%s\n\n%s: %s.\n%s", v->name, *v->args ? " " : "", v->args,
+	       v->name, v->help, v->text);
 	return EXIT_OK;
 }
 
@@ -165,6 +166,9 @@ static int run(struct cli *c, char **args)
 		bad = c->store ? "--store" : "--hot";
 	if (bad)
 		return fail(c, EXIT_USAGE, "%s takes no option %s", v->name, bad);
+	if (c->argc && !v->max_args)
+		return fail(c, EXIT_USAGE, "%s takes no argument; the mount is named with -m DIR",
+			    v->name);
 	if (c->argc < v->min_args || (v->max_args >= 0 && c->argc > v->max_args))
 		return fail(c, EXIT_USAGE, "usage: spillctl %s %s", v->name, v->args);
 	return v->fn(c);

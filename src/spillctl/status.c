@@ -85,9 +85,15 @@ int do_status(const struct cli *c)
 {
 	cleanup_(target_done) struct target t = {0};
 	cleanup_free char *err = NULL;
+	struct cli with_dir = *c;
 	json_t *o;
-	int code = target_mount(c, &t, &err);
+	int code;
 
+	if (c->argc && c->mount)
+		return fail(c, EXIT_USAGE, "-m and %s: one of the two, please", c->argv[0]);
+	if (c->argc)
+		with_dir.mount = c->argv[0];
+	code = target_mount(&with_dir, &t, &err);
 	if (!code)
 		code = request(t.mount, request_new("status", ""), NULL, NULL, &o, &err);
 	if (code)

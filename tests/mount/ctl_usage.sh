@@ -51,7 +51,10 @@ says "unknown verb 'nonesuch'"
 want 1 nonesuch --json
 json .code 1
 want 1 --nonsense status
-want 1 status extra
+want 1 status a b
+want 1 -m a status b
+want 1 layers extra
+says '-m DIR'
 want 1 info
 want 1 spill
 want 1 unguard
@@ -72,6 +75,8 @@ ok "command lines"
 
 # ---- no mount, no daemon ---------------------------------------------------------------------------
 want 21 -m "$dir" status
+says 'not a spillfs mount'
+want 21 status "$dir"
 says 'not a spillfs mount'
 want 21 -m "$dir" status --json
 json .code 21
@@ -139,6 +144,8 @@ json .bytes.spilled_logical 9000000000
 json '.frozen, .parked' $'false\nnull'
 json .store_hex "$(printf '/fake/st\xffore' | od -An -v -tx1 | tr -d ' \n')"
 touch "$dir/frozen" "$dir/parked" "$dir/uncounted" "$dir/damaged"
+want 0 status "$dir"
+says 'FROZEN'
 want 0 status "${ctl[@]}"
 says 'FROZEN'
 says 'PARKED     the store is full: \x1b[31m'
