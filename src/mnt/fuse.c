@@ -9,13 +9,34 @@
 #include <stdio.h>
 #include <sys/mount.h>
 
+/* Under the lock: between mnt_guard_up and this, which takes as long as recovery, somebody may have
+ * taken the guard away, or another start with another store may have mounted. */
+static int check_guard(const char *dir)
+{
+	enum mnt_state state;
+	int r = mnt_probe(dir, &state, NULL);
+
+	if (r == -ETIMEDOUT)
+		return -EALREADY;
+	if (r < 0 || state == MNT_GUARDED)
+		return r;
+	return state == MNT_BARE ? -ESTALE : -EALREADY;
+}
+
 int mnt_fuse(const char *dir, const char *source, unsigned long flags, unsigned max_read)
 {
 	cleanup_fd int fd = open("/dev/fuse", O_RDWR | O_CLOEXEC);
+	int err = fd < 0 ? (errno == ENOENT ? -ENODEV : -errno) : 0;
+	cleanup_free char *run = mnt_run_dir(dir);
 	char opts[160];
 
-	if (fd < 0)
-		return errno == ENOENT ? -ENODEV : -errno;
+	if (err || !run)
+		return err ? err : -ENOMEM;
+	cleanup_fd int lock = run_lock(run);
+
+	err = lock < 0 ? lock : check_guard(dir);
+	if (err)
+		return err;
 	/* rootmode is the type only: the mode comes with the first GETATTR. */
 	snprintf(opts, sizeof(opts),
 		 "fd=%d,rootmode=40000,user_id=0,group_id=0,default_permissions,allow_other", fd);

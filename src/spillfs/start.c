@@ -380,6 +380,12 @@ int start_mount(struct start *s, int *ret_dev, struct outcome *o)
 				   "the kernel has no FUSE (/dev/fuse); load the fuse module");
 	if (r == -EPERM || r == -EACCES)
 		return outcome_set(o, EXIT_SYSTEM, "no permission to mount on %s", c->dir);
+	if (r == -EALREADY)
+		return outcome_set(o, EXIT_MOUNTED, "a spillfs was mounted on %s meanwhile",
+				   c->dir);
+	if (r == -ESTALE)
+		return outcome_set(o, EXIT_MOUNT,
+				   "the guard on %s was taken away meanwhile; start again", c->dir);
 	if (r < 0)
 		return outcome_set(o, EXIT_MOUNT, "cannot mount on %s: %s", c->dir, strerror(-r));
 	*ret_dev = r;

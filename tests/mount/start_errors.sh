@@ -192,7 +192,7 @@ guarded "$D"
 unguard "$D"
 unguard "$HOT/third"
 # Two starts at once, as by fstab and a unit: one mounts, the other says so; nothing is left twice.
-for i in {1..8}; do
+for i in {1..10}; do
 	mkdir -p "$S"
 	"$SPILLFS" "$S" "$D" -o auto=off >"$T_TMP/a.out" 2>&1 </dev/null &
 	a=$!
@@ -204,6 +204,26 @@ for i in {1..8}; do
 	case "$a $b" in
 	"0 13" | "13 0" | "0 19" | "19 0") ;;
 	*) fail "two starts at once: exit $a and $b: $(cat "$T_TMP/a.out" "$T_TMP/b.out")" ;;
+	esac
+	t_check "mounts at $D after two starts" "$(mounts_at "$D")" 2
+	t_umount "$D"
+	guarded "$D"
+	unguard "$D"
+done
+# The same with two stores: whoever comes second to the mount, or to the directory's own mark, is refused.
+for i in {1..4}; do
+	newdir "stores$i"
+	mkdir "$T_TMP/a$i" "$T_TMP/b$i"
+	"$SPILLFS" "$T_TMP/a$i" "$D" -o auto=off >"$T_TMP/a.out" 2>&1 </dev/null &
+	a=$!
+	"$SPILLFS" "$T_TMP/b$i" "$D" -o auto=off >"$T_TMP/b.out" 2>&1 </dev/null
+	b=$?
+	wait $a
+	a=$?
+	t_note_daemons
+	case "$a $b" in
+	"0 11" | "11 0" | "0 19" | "19 0") ;;
+	*) fail "two starts, two stores: exit $a and $b: $(cat "$T_TMP/a.out" "$T_TMP/b.out")" ;;
 	esac
 	t_check "mounts at $D after two starts" "$(mounts_at "$D")" 2
 	t_umount "$D"
