@@ -215,6 +215,7 @@ static void read_dir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 	if (!d) {
 		once.fd = own;
 		once.next = -1;
+		once.pos = once.len = 0;
 		d = &once;
 	}
 	ssize_t done = d->fd < 0

@@ -312,8 +312,8 @@ void op_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t size, off_
 	}
 	struct stat st;
 
-	kill = kill && !fstat(fd, &st) && fsetid_drop(req, &st);
 	pace(f, size);
+	kill = kill && !fstat(fd, &st) && fsetid_drop(req, &st);
 	ssize_t n = write_waiting(f, fd, buf, size, off);
 
 	if (kill)

@@ -17,6 +17,7 @@
 
 #include <fcntl.h>
 #include <stdio.h>
+#include <sys/file.h>
 #include <sys/mount.h>
 #include <sys/random.h>
 #include <sys/stat.h>
@@ -247,6 +248,11 @@ int start_guard(struct start *s, struct outcome *o)
 	if (r < 0)
 		return outcome_set(o, guard_code(r), "%s", msg ? msg : strerror(-r));
 	s->hot_fd = r;
+	/* Another start with another STORE must not bind the directory meanwhile. Held until the
+	 * daemon ends. */
+	if (flock(s->hot_fd, LOCK_EX | LOCK_NB))
+		return outcome_set(o, EXIT_MOUNTED, "another spillfs is starting or ending on %s",
+				   s->cfg->dir);
 	s->guarded = true;
 	r = mnt_table_read(&t);
 	e = r < 0 ? NULL : mnt_top(&t, s->cfg->dir);

@@ -55,14 +55,23 @@ static void punch_leftover(struct tier *t, struct node *n)
 	node_unlock(t, n);
 	cleanup_fd int fd = node_open(t, n, O_RDWR | O_NOFOLLOW | O_NOATIME);
 	struct stat st;
+	int r = 0;
 
-	if (fd >= 0 && has_data(fd) && !fstat(fd, &st) && !object_prove(t, &mk)) {
+	if (fd >= 0 && has_data(fd) && !fstat(fd, &st) && !(r = object_prove(t, &mk))) {
 		struct timespec times[2] = {st.st_atim, ns_to_ts(mk.mtime_ns)};
 
 		if (!hot_punch_all(fd, mk.size) && !d_futimens(fd, times)) {
 			mk.state = RES_SPILLED;
 			restored = !hot_marker_set(fd, &mk);
 		}
+	}
+	if (r) {
+		log_err("inode %llu: left over from a spill or recall that was cut off, and its "
+			"object %llu cannot be proved right (%s); the data stays where it is, run "
+			"spillctl check",
+			(unsigned long long)node_hot_id(t, n).ino, (unsigned long long)mk.obj.v,
+			strerror(-r));
+		atomic_fetch_add(&t->n_errors, 1);
 	}
 	node_lock(t, n);
 	if (restored)

@@ -254,8 +254,9 @@ int spill_batch_finish(struct spill_batch *b, struct tier_work *w, tier_note_fn 
 		r = janitor_flush(t);
 	if (!r && b->n) {
 		r = verify_all(b);
-		if (!r)
-			r = index_batch(b, lens, nlens, epoch);
+	}
+	if (!r && b->n) {
+		r = index_batch(b, lens, nlens, epoch);
 		if (r && nlens)
 			log_err("spilling: the index cannot be written: %s", strerror(-r));
 	}

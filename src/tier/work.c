@@ -79,8 +79,12 @@ int work_spill_file(void *ctx, int dirfd, const char *name, const struct stat *s
 
 int work_spill_tree(struct work *k, const char *path)
 {
-	int r = walk_tree(hot_root_fd(k->t->hot), path, work_spill_file, k, NULL);
+	int unread = 0;
+	int r = walk_tree(hot_root_fd(k->t->hot), path, work_spill_file, k, &unread);
 	int f = work_finish(k);
+
+	if (unread)
+		fail(k, path, unread);
 
 	return r ? r : f;
 }
@@ -153,8 +157,10 @@ int tier_recall_path(struct tier *t, const char *path, tier_progress_fn fn, tier
 		     void *ctx, struct tier_work *ret)
 {
 	struct work k = {.t = t, .fn = fn, .note = note, .ctx = ctx};
-	int r = walk_tree(hot_root_fd(t->hot), path, recall_file, &k, NULL);
+	int unread = 0, r = walk_tree(hot_root_fd(t->hot), path, recall_file, &k, &unread);
 
+	if (unread) /* what is in there may not be back */
+		fail(&k, path, unread);
 	if (!r)
 		r = janitor_flush(t);
 	*ret = k.w;

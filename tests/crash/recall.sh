@@ -17,7 +17,6 @@ c_op()
 }
 c_verify()
 {
-	c_tree "$1/t" ${3:+"$3"} || return 1
-	(($2 == 0)) || [[ -n ${3:-} ]] || c_states "$1/t" 'resident premigrated'
+	c_tree_in "$1/t" "$2" 'resident premigrated' ${3:+"$3"}
 }
 crash_main

@@ -8,7 +8,7 @@
 t_init
 t_need_daemon
 t_need_tool treesum
-t_need jq
+t_need jq sqlite3
 HOT=$T_TMP/hot DIR=$T_TMP/hot/dir STORE=$T_TMP/store
 
 save() # NAME: both tiers, unmounted
@@ -139,3 +139,35 @@ t_check "frozen after mounting again" "$(t_status "$DIR" .frozen)" true
 right_or_eio two one
 drop
 ok "and stays so"
+
+# Died right before the punch, and only an older store is left: the data below the marker is the only copy.
+t_data 4712 300000 >"$T_TMP/one/only"
+for try in trace kill; do
+	load first first
+	cp "$T_TMP/one/only" "$DIR/"
+	t_umount "$DIR"
+	if [[ $try == trace ]]; then
+		SPILLFS_FAULT_TRACE=$T_TMP/trace t_spillfs "$STORE" "$DIR"
+		t_spill "$DIR/only"
+		n=$(grep -m 1 ' punch' "$T_TMP/trace" | cut -d ' ' -f 1)
+		drop
+	else
+		SPILLFS_FAULT=$n:kill t_spillfs "$STORE" "$DIR"
+		t_ctl spill "$DIR/only" >"$T_TMP/ctl.out" 2>&1 && fail "the daemon does not die at the punch"
+		umount "$DIR" 2>/dev/null || umount -l "$DIR"
+	fi
+done
+rm -rf "$STORE"
+cp -a "$T_TMP/first/store" "$STORE"
+sqlite3 "$STORE/index.db" "UPDATE meta SET v = 0 WHERE k = 'clean'" # as in a snapshot taken while it was mounted
+t_spillfs "$STORE" "$DIR"
+t_check "frozen, died at the punch" "$(t_status "$DIR" .frozen)" true
+scanned()
+{
+	[[ $(t_status "$DIR" .files.resident) != null ]]
+}
+t_until 20 scanned || fail "the scan does not end"
+cmp "$(t_run_dir "$DIR")/hot/only" "$T_TMP/one/only" || fail "the only copy is gone"
+right_or_eio one
+drop
+ok "older store after a crash at the punch: the hot data stays"

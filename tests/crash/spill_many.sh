@@ -23,7 +23,6 @@ c_op()
 }
 c_verify()
 {
-	c_tree "$1/t" ${3:+"$3"} || return 1
-	(($2 == 0)) || [[ -n ${3:-} ]] || c_states "$1/t" spilled
+	c_tree_in "$1/t" "$2" spilled ${3:+"$3"}
 }
 crash_main

@@ -274,6 +274,14 @@ c_tree()
 	[[ $now == "$WANT" ]] || diff <(echo "$WANT") <(echo "$now") >&2
 }
 
+# c_tree_in DIR DONE STATES [-x]: the tree is whole, and in one of the states when the operation was done. (The bare hot
+# tier has no states.)
+c_tree_in()
+{
+	c_tree "$1" ${4:+"$4"} || return 1
+	(($2 == 0)) || [[ -n ${4:-} ]] || c_states "$1" "$3"
+}
+
 # c_one_of NAME NAME FILE: after c_sums, exactly one of two names has the content of FILE.
 c_one_of()
 {
