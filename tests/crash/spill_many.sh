@@ -2,12 +2,9 @@
 # SPDX-License-Identifier: MIT
 # Spilling more files at once than are synced one by one (FSYNC_EACH in release.c), the daemon dying at each durable
 # step.
-# Every place takes more than ten minutes on a busy machine: a sixth of them, unless SPILL_MANY_ALL=1. (spill.sh tries
-# all of a smaller case.)
-# timeout: 600
+# timeout: 900
 . "$(dirname "$0")/../lib/lib.sh"
 . "$(dirname "$0")/../lib/crash.sh"
-[[ ${SPILL_MANY_ALL:-0} == 1 ]] || CRASH_EVERY=${CRASH_EVERY:-6}
 c_prepare()
 {
 	local i
