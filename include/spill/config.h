@@ -22,9 +22,14 @@ struct config {
 	unsigned threads;          /* threads=, compression threads; 0: CPUs */
 	unsigned interval_sec; /* interval=, longest pause between two looks at the watermarks, 5 */
 	bool allow_dev, allow_suid, allow_exec, read_only,
-		noatime; /* the generic mount options; rw,dev,suid,exec */
+		noatime;      /* the generic mount options; rw,dev,suid,exec */
+	unsigned passthrough; /* enum config_passthrough; passthrough=auto|on|off, auto */
 	bool debug;
 };
+
+/* The kernel reads and writes files that are not spilled by itself: where it can; or no mount; or
+ * never. */
+enum config_passthrough { PASSTHROUGH_AUTO, PASSTHROUGH_ON, PASSTHROUGH_OFF };
 
 void config_init(struct config *c); /* defaults */
 void config_done(struct config *c);

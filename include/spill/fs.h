@@ -12,6 +12,7 @@ struct fs;
 struct fs_opts {
 	bool read_only, noatime, debug;
 	bool dir_handles; /* the hot file system is btrfs, see src/fs/dirs.c */
+	bool passthrough; /* where the kernel has it */
 	unsigned threads; /* threads that always wait for requests; 0: 2 x CPUs, at least 4 */
 };
 
@@ -23,6 +24,10 @@ int fs_new(struct fs **ret, struct tier *t, int dev_fd, const char *mountpoint,
 int fs_run(struct fs *f);
 /* From another thread: wait until the kernel's INIT has been answered. -ETIMEDOUT after 10 s. */
 int fs_wait_ready(struct fs *f);
+bool fs_passthrough(const struct fs *f); /* once ready: the kernel has it, and may */
+/* How many requests with this opcode came since the mount; *ret_name NULL: no such one. */
+#define FS_OPCODES 64
+uint64_t fs_requests(const struct fs *f, unsigned opcode, const char **ret_name);
 /* Make fs_run return. Not from a signal handler; from any thread. */
 void fs_stop(struct fs *f);
 void fs_free(struct fs *f);

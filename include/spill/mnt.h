@@ -41,6 +41,10 @@ char *mnt_run_dir(const char *dir);
  * which exists (mnt_guard_up made it). */
 int mnt_run_put(const char *dir, const char *name, const char *text);
 
+/* The kernel's own reads of the hot tier (passthrough) leave atime alone, or (false) no longer do.
+ */
+int mnt_hot_noatime(const char *dir, bool on);
+
 enum mnt_state {
 	MNT_BARE,    /* nothing of ours at DIR */
 	MNT_GUARDED, /* our guard on top */

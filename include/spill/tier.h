@@ -79,6 +79,24 @@ int tier_open_file(struct tier *t, struct node *n, int flags, struct file **ret)
 /* Wrap an fd the caller just created on n (O_CREAT, O_TMPFILE). Takes the fd. */
 int tier_adopt_file(struct tier *t, struct node *n, int fd, int flags, struct file **ret);
 bool tier_would_block(struct tier *t, struct node *n, int flags);
+/* ---- passthrough: the kernel reads and writes the hot inode itself.
+ * A backing id stands for an inode at the device. open: fd is O_PATH; an id > 0 or -errno, where
+ * -EOPNOTSUPP asks for an fd that is not O_PATH and -EPERM or -ENOSYS end it for good. Called under
+ * a node lock: neither may wait for a request. */
+struct tier_backing {
+	int (*open)(void *ctx, int fd);
+	void (*close)(void *ctx, int id);
+	void *ctx;
+};
+/* From now on opens are granted passthrough where they may be. Before the first open. */
+void tier_use_passthrough(struct tier *t, const struct tier_backing *b);
+/* The backing id that goes with the grant, 0: reads and writes come to us. The kernel allows one
+ * way at a time for an inode, so the first open decides, until the last release. */
+int file_backing(const struct file *f);
+unsigned tier_passed_writers(const struct node *n); /* such opens for writing */
+/* All changes of n's attributes come through us: nobody writes to it by passthrough or through a
+ * mapping that was made so. */
+bool tier_attr_stable(struct tier *t, struct node *n);
 void tier_release_file(struct tier *t, struct file *f);
 struct node *file_node(const struct file *f);
 int file_flags(const struct file *f); /* access mode, O_DIRECT, O_NOATIME as opened */
@@ -145,6 +163,7 @@ struct tier_status {
 	uint64_t files_premigrated, files_spilled, files_partial;
 	uint64_t spilled_logical_bytes, objects;
 	uint64_t nodes_known, files_open;
+	bool passthrough; /* granted to files that are not spilled */
 	uint64_t spilled_bytes_total, recalled_bytes_total; /* since mount */
 	uint64_t errors;  /* data that could not be proved right, since mount */
 	bool auto_spill;  /* running */

@@ -123,6 +123,10 @@ static void format_one(const struct config *c, const struct option_desc *o, char
 		snprintf(buf, len, "%s=%s", o->name, val);
 		return;
 	}
+	if (o->kind == OPT_CHOICE) {
+		snprintf(buf, len, "%s=%s", o->name, o->words[config_get_num(c, o)]);
+		return;
+	}
 	b = *(const bool *)((const char *)c + o->field);
 	if (o->kind == OPT_WORD)
 		snprintf(buf, len, "%s=%s", o->name, o->words[b]);

@@ -7,12 +7,13 @@
 #include "spill/config.h"
 
 enum opt_kind {
-	OPT_UINT,  /* unsigned or int, min..max */
-	OPT_AGE,   /* unsigned seconds, min..max */
-	OPT_SIZE,  /* uint64_t bytes, min..max */
-	OPT_WORD,  /* bool: words[value] */
-	OPT_SET,   /* no value: bool = true */
-	OPT_CLEAR, /* no value: bool = false */
+	OPT_UINT,   /* unsigned or int, min..max */
+	OPT_AGE,    /* unsigned seconds, min..max */
+	OPT_SIZE,   /* uint64_t bytes, min..max */
+	OPT_WORD,   /* bool: words[value] */
+	OPT_CHOICE, /* unsigned: words[value] */
+	OPT_SET,    /* no value: bool = true */
+	OPT_CLEAR,  /* no value: bool = false */
 };
 
 struct option_desc {
@@ -20,7 +21,7 @@ struct option_desc {
 	enum opt_kind kind;
 	size_t field; /* offset in struct config */
 	uint64_t min, max;
-	const char *words[2];
+	const char *words[3]; /* the last may be NULL */
 };
 
 /* Ends with a NULL name. In the order in which config_format prints. */

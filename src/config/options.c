@@ -18,6 +18,9 @@
 	.name = name_, .kind = kind_, .field = offsetof(struct config, f), .min = min_, .max = max_
 #define WORD(name_, f, off, on)                                                                    \
 	.name = name_, .kind = OPT_WORD, .field = offsetof(struct config, f), .words = {off, on}
+#define CHOICE(name_, f, ...)                                                                      \
+	.name = name_, .kind = OPT_CHOICE, .field = offsetof(struct config, f),                    \
+	.words = {__VA_ARGS__}
 #define FLAG(kind_, name_, f) .name = name_, .kind = kind_, .field = offsetof(struct config, f)
 
 const struct option_desc config_options[] = {
@@ -45,6 +48,7 @@ const struct option_desc config_options[] = {
 	{NUM(OPT_UINT, "level", level, 1, 19)},
 	{NUM(OPT_UINT, "threads", threads, 0, 256)},
 	{NUM(OPT_AGE, "interval", interval_sec, 1, 3600)},
+	{CHOICE("passthrough", passthrough, "auto", "on", "off")},
 	{FLAG(OPT_SET, "debug", debug)},
 	{.name = NULL},
 };
@@ -222,12 +226,18 @@ static int parse_num(struct config *c, const struct option_desc *o, const char *
 static int parse_word(struct config *c, const struct option_desc *o, const char *val,
 		      char **ret_msg)
 {
-	for (int i = 0; i < 2; i++) {
-		if (!strcmp(val, o->words[i])) {
+	for (unsigned i = 0; i < ARRAY_SIZE(o->words) && o->words[i]; i++) {
+		if (strcmp(val, o->words[i]) != 0)
+			continue;
+		if (o->kind == OPT_WORD)
 			set_bool(c, o, i);
-			return 0;
-		}
+		else
+			set_num(c, o, i);
+		return 0;
 	}
+	if (o->words[2])
+		return complain(ret_msg, "%s=%s: must be %s, %s or %s", o->name, val, o->words[0],
+				o->words[1], o->words[2]);
 	return complain(ret_msg, "%s=%s: must be %s or %s", o->name, val, o->words[0], o->words[1]);
 }
 
@@ -263,7 +273,7 @@ static int parse_one(struct config *c, char *opt, char **ret_msg)
 		return 0;
 	if (!val)
 		return complain(ret_msg, "%s: needs a value (%s=...)", opt, opt);
-	return o->kind == OPT_WORD ? parse_word(c, o, val, ret_msg) : parse_num(c, o, val, ret_msg);
+	return o->words[0] ? parse_word(c, o, val, ret_msg) : parse_num(c, o, val, ret_msg);
 }
 
 /* Cut the next option off *s. A comma inside double quotes does not separate, as in mount(8). */

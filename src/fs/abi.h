@@ -5,8 +5,35 @@
 #ifndef FS_ABI_H
 #define FS_ABI_H
 
+#include <stdint.h>
+#include <sys/ioctl.h>
+
 #define ABI_INIT_EXT           (1u << 30) /* 7.36: flags2 is valid */
 #define ABI_HANDLE_KILLPRIV_V2 (1u << 28) /* 7.33 */
+
+#define ABI_PASSTHROUGH (1ull << 37) /* 7.40 */
+
+/* struct fuse_init_out: bytes from its begin */
+#define ABI_INIT_OUT_FLAGS2      32 /* u32, 7.36 */
+#define ABI_INIT_OUT_STACK_DEPTH 36 /* u32, 7.40 */
+
+#define ABI_FOPEN_PASSTHROUGH (1u << 7) /* fuse_open_out.open_flags, 7.40 */
+
+/* struct fuse_backing_map, 7.40 */
+struct abi_backing_map {
+	int32_t fd;
+	uint32_t flags;
+	uint64_t padding;
+};
+#define ABI_BACKING_OPEN  _IOW(229, 1, struct abi_backing_map)
+#define ABI_BACKING_CLOSE _IOW(229, 2, uint32_t)
+
+/* struct fuse_open_out since 7.40: the last word was padding */
+struct abi_open_out {
+	uint64_t fh;
+	uint32_t open_flags;
+	int32_t backing_id;
+};
 
 #define ABI_OP_INIT    26
 #define ABI_OP_TMPFILE 51 /* 7.37 */

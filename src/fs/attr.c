@@ -3,11 +3,8 @@
  */
 #include "fs_int.h"
 
-#include "abi.h"
-
 #include <fcntl.h>
 #include <linux/capability.h>
-#include <linux/fuse.h>
 #include <sys/stat.h>
 #include <sys/xattr.h>
 
@@ -19,7 +16,7 @@ static void reply_attr(fuse_req_t req, struct node *n)
 	if (r)
 		reply_err(req, r);
 	else
-		fuse_reply_attr(req, &st, attr_timeout(&st));
+		fuse_reply_attr(req, &st, attr_timeout(fs_of(req), n, &st));
 }
 
 void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
@@ -153,6 +150,8 @@ static int set_times(struct fs *f, struct node *n, const struct stat *st, int se
 	(FUSE_SET_ATTR_ATIME | FUSE_SET_ATTR_MTIME | FUSE_SET_ATTR_ATIME_NOW |                     \
 	 FUSE_SET_ATTR_MTIME_NOW)
 
+#define SET_ANY (SET_OWNER_MODE | SET_TIMES | FUSE_SET_ATTR_SIZE)
+
 /* chown(path, -1, -1) comes without a bit, changes ctime and clears setuid and setgid bits, which
  * only the owner may. A FALLOCATE or COPY_FILE_RANGE of somebody else announces itself in the same
  * way; the bits are cleared there then (files.c). And so does any write to a file with
@@ -179,8 +178,10 @@ void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int set, struct
 	/* Any SETATTR is the one that was to follow: none later may take its place. */
 	bool caps_removed = side_effect_take(req, node_id(n), CAPS_REMOVED);
 
+	bool passed = !(set & SET_ANY) && passed_write(req, n, &r);
+
 	if (set & SET_OWNER_MODE ||
-	    (!(set & (FUSE_SET_ATTR_SIZE | SET_TIMES)) && !caps_removed && may_chown(req, n)))
+	    (!(set & SET_ANY) && !passed && !caps_removed && may_chown(req, n)))
 		r = set_owner_mode(f, n, st, set);
 	if (!r && set & FUSE_SET_ATTR_SIZE)
 		r = set_size(req, n, st, fi);

@@ -142,7 +142,7 @@ static ssize_t add_plus(fuse_req_t req, struct node *dir, const struct dirent64 
 		if (r)
 			return r;
 		p.ino = node_id(n);
-		p.attr_timeout = attr_timeout(&p.attr);
+		p.attr_timeout = attr_timeout(f, n, &p.attr);
 		p.entry_timeout = ENTRY_TIMEOUT;
 	}
 	size_t len = fuse_add_direntry_plus(req, buf, room, e->d_name, &p, e->d_off);

@@ -3,11 +3,8 @@
  */
 #include "fs_int.h"
 
-#include "abi.h"
-
 #include <fcntl.h>
 #include <linux/capability.h>
-#include <linux/fuse.h>
 #include <sys/stat.h>
 
 #define SPACE_WAIT_MS  5000
@@ -20,47 +17,46 @@ static struct file *file_of(fuse_req_t req, struct fuse_file_info *fi)
 	return fi ? handle_get(fs_of(req)->h, HANDLE_FILE, fi->fh) : NULL;
 }
 
-/* All changes of content come through the kernel's own pages, so they stay valid over opens. */
-static void fill_info(struct fuse_file_info *fi, uint64_t fh)
-{
-	fi->fh = fh;
-	fi->keep_cache = 1;
-	fi->noflush = 1;
-}
-
 static int hot_flags(const struct fs *f, int flags)
 {
-	flags &= O_ACCMODE | O_TRUNC | O_DIRECT | O_NOATIME;
+	flags &= O_ACCMODE | O_TRUNC | O_DIRECT | O_NOATIME | O_APPEND;
 	return f->o.noatime ? flags | O_NOATIME : flags;
 }
 
-static int open_node(struct fs *f, struct node *n, struct fuse_file_info *fi)
+static int open_node(fuse_req_t req, struct node *n, int flags, struct abi_open_out *out,
+		     struct file **ret)
 {
-	struct file *file;
+	struct fs *f = fs_of(req);
 	uint64_t fh;
-	int r = tier_open_file(f->t, n, hot_flags(f, fi->flags), &file);
+	int r = tier_open_file(f->t, n, hot_flags(f, flags), ret);
 
 	if (r)
 		return r;
-	r = handle_put(f->h, HANDLE_FILE, file, &fh);
+	r = handle_put(f->h, HANDLE_FILE, *ret, &fh);
 	if (r)
-		tier_release_file(f->t, file);
+		tier_release_file(f->t, *ret);
 	else
-		fill_info(fi, fh);
+		open_out(out, fh, *ret);
 	return r;
+}
+
+/* The kernel may trust attributes for long that a mapping now changes unseen. */
+static void distrust_attr(struct fs *f, struct node *n, int flags, const struct file *file)
+{
+	if (file_backing(file) && (flags & O_ACCMODE) != O_RDONLY)
+		fuse_lowlevel_notify_inval_inode(f->se, node_id(n), -1, 0);
 }
 
 /* Most stubs are small and opened to be read from end to end: hand their pages over together with
  * the open. Before the reply: no write can come in between (tier_fill_begin), and a page that the
  * kernel has locked for a READ is answered by another thread. Not before Linux 6.11, which left the
  * rest of the last page as it was (CVE-2024-44947). */
-static void fill_pages(struct fs *f, fuse_ino_t ino, struct fuse_file_info *fi)
+static void fill_pages(struct fs *f, fuse_ino_t ino, int flags, struct file *file)
 {
-	struct file *file = handle_get(f->h, HANDLE_FILE, fi->fh);
 	struct fuse_bufvec bv = FUSE_BUFVEC_INIT(0);
 	size_t len;
 
-	if (!f->fill || fi->flags & O_DIRECT || !tier_fill_begin(f->t, file, FILL_MAX, &len))
+	if (!f->fill || flags & O_DIRECT || !tier_fill_begin(f->t, file, FILL_MAX, &len))
 		return;
 	bv.buf[0].mem = io_buffer();
 	if (bv.buf[0].mem && tier_read(f->t, file, bv.buf[0].mem, len, 0) == (ssize_t)len) {
@@ -85,38 +81,48 @@ void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	struct stat st;
 
 	kill = kill && !tier_getattr(f->t, n, &st) && fsetid_drop(req, &st);
-	r = open_node(f, n, fi);
+	struct abi_open_out out;
+	struct file *file;
+
+	r = open_node(req, n, fi->flags, &out, &file);
 	if (kill)
 		fsetid_restore();
-	if (!r)
-		fill_pages(f, ino, fi);
+	if (!r) {
+		distrust_attr(f, n, fi->flags, file);
+		fill_pages(f, ino, fi->flags, file);
+	}
 	tier_put(f->t, n);
 	if (r)
 		reply_err(req, r);
-	else if (fuse_reply_open(req, fi) < 0)
-		tier_release_file(f->t, handle_take(f->h, HANDLE_FILE, fi->fh));
+	else if (fuse_reply_buf(req, (char *)&out, sizeof(out)) < 0)
+		tier_release_file(f->t, handle_take(f->h, HANDLE_FILE, out.fh));
 }
 
 /* The name was free a moment ago and is not now (another mount of the hot directory): open what is
  * there. */
-static int open_existing(struct fs *f, struct node *dir, const char *name,
-			 struct fuse_file_info *fi, struct node **ret, struct stat *st)
+static int open_existing(fuse_req_t req, struct node *dir, const char *name, int flags,
+			 struct abi_open_out *out, struct node **ret, struct stat *st)
 {
+	struct fs *f = fs_of(req);
+	struct file *file;
 	int r = tier_lookup(f->t, dir, name, ret, st);
 
 	if (r)
 		return r;
-	r = S_ISREG(st->st_mode) ? open_node(f, *ret, fi) : -EEXIST;
-	if (r) {
+	r = S_ISREG(st->st_mode) ? open_node(req, *ret, flags, out, &file) : -EEXIST;
+	if (!r) {
+		distrust_attr(f, *ret, flags, file);
+	} else {
 		tier_forget(f->t, node_id(*ret), 1);
 		tier_put(f->t, *ret);
 	}
 	return r;
 }
 
-static int create_new(struct fs *f, struct node *dir, const char *name, int fd,
-		      struct fuse_file_info *fi, struct node **ret, struct stat *st)
+static int create_new(fuse_req_t req, struct node *dir, const char *name, int fd, int flags,
+		      struct abi_open_out *out, struct node **ret, struct stat *st)
 {
+	struct fs *f = fs_of(req);
 	struct file *file = NULL;
 	uint64_t fh;
 	int r = tier_lookup_fd(f->t, dir, name, fd, ret, st);
@@ -126,7 +132,7 @@ static int create_new(struct fs *f, struct node *dir, const char *name, int fd,
 		return r;
 	}
 	tier_created(f->t);
-	r = tier_adopt_file(f->t, *ret, fd, hot_flags(f, fi->flags), &file);
+	r = tier_adopt_file(f->t, *ret, fd, hot_flags(f, flags), &file);
 	if (!r)
 		r = handle_put(f->h, HANDLE_FILE, file, &fh);
 	if (r) {
@@ -136,7 +142,7 @@ static int create_new(struct fs *f, struct node *dir, const char *name, int fd,
 		tier_put(f->t, *ret);
 		return r;
 	}
-	fill_info(fi, fh);
+	open_out(out, fh, file);
 	return 0;
 }
 
@@ -145,6 +151,10 @@ void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
 {
 	const struct fuse_ctx *c = fuse_req_ctx(req);
 	struct fs *f = fs_of(req);
+	struct {
+		struct fuse_entry_out entry;
+		struct abi_open_out open;
+	} out;
 	struct node *dir, *n;
 	struct node_fd dfd;
 	struct stat st;
@@ -162,32 +172,26 @@ void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
 	}
 	creds_enter(c->uid, c->gid, c->umask);
 	int fd = openat(dfd.fd, name,
-			(hot_flags(f, fi->flags) & ~O_TRUNC) | O_CREAT | O_EXCL | O_NOFOLLOW |
-				O_CLOEXEC,
+			(hot_flags(f, fi->flags) & ~(O_TRUNC | O_APPEND)) | O_CREAT | O_EXCL |
+				O_NOFOLLOW | O_CLOEXEC,
 			mode);
 
 	r = fd < 0 ? -errno : 0;
 	creds_leave();
 	if (!r)
-		r = create_new(f, dir, name, fd, fi, &n, &st);
+		r = create_new(req, dir, name, fd, fi->flags, &out.open, &n, &st);
 	else if (r == -EEXIST && !(fi->flags & O_EXCL))
-		r = open_existing(f, dir, name, fi, &n, &st);
+		r = open_existing(req, dir, name, fi->flags, &out.open, &n, &st);
 	tier_fd_put(f->t, &dfd);
 	tier_put(f->t, dir);
 	if (r) {
 		reply_err(req, r);
 		return;
 	}
-	struct fuse_entry_param e = {
-		.ino = node_id(n),
-		.attr = st,
-		.attr_timeout = attr_timeout(&st),
-		.entry_timeout = ENTRY_TIMEOUT,
-	};
-
-	if (fuse_reply_create(req, &e, fi) < 0) {
-		tier_release_file(f->t, handle_take(f->h, HANDLE_FILE, fi->fh));
-		tier_forget(f->t, e.ino, 1);
+	entry_out(&out.entry, f, n, &st);
+	if (fuse_reply_buf(req, (char *)&out, sizeof(out)) < 0) {
+		tier_release_file(f->t, handle_take(f->h, HANDLE_FILE, out.open.fh));
+		tier_forget(f->t, node_id(n), 1);
 	}
 	tier_put(f->t, n);
 }

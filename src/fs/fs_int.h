@@ -11,7 +11,10 @@
 
 #include "spill/fs.h"
 
+#include "abi.h"
+
 #include <fuse_lowlevel.h>
+#include <linux/fuse.h>
 #include <stdatomic.h>
 
 #define ENTRY_TIMEOUT 86400.0 /* all changes come through us */
@@ -29,7 +32,10 @@ struct fs {
 	struct handles *h;
 	bool dir_handles;    /* see dirs.c */
 	bool fill;           /* see files.c */
+	bool pass;           /* the kernel has passthrough, and may */
+	int dev_fd;          /* /dev/fuse; the session's own */
 	atomic_uint waiting; /* writers for space */
+	_Atomic uint64_t requests[FS_OPCODES];
 
 	uint64_t init_unique;  /* the INIT request being answered */
 	uint64_t kernel_flags; /* its offer: flags | flags2 << 32 */
@@ -92,7 +98,13 @@ bool fsetid_drop(fuse_req_t req, const struct stat *st);
 void fsetid_restore(void);
 
 /* ---- reply helpers */
-double attr_timeout(const struct stat *st);
+double attr_timeout(const struct fs *f, struct node *n, const struct stat *st);
+void fill_attr(struct fuse_attr *a, const struct stat *st);
+/* The answers to OPEN, CREATE and TMPFILE, in the kernel's own structures: libfuse 3.14 has no
+ * passthrough. */
+void open_out(struct abi_open_out *out, uint64_t fh, const struct file *file);
+void entry_out(struct fuse_entry_out *out, const struct fs *f, struct node *n,
+	       const struct stat *st);
 void reply_err(fuse_req_t req, int err); /* 0 or -errno; maps internal errors to EIO */
 /* Reply an entry that has been looked up (its lookup count is given back when the reply fails). */
 void reply_node(fuse_req_t req, struct node *n, const struct stat *st);
@@ -140,6 +152,13 @@ void op_ioctl(fuse_req_t, fuse_ino_t, unsigned, void *, struct fuse_file_info *,
 
 /* tmpfile.c: answer FUSE_TMPFILE, which libfuse 3.14 does not know, from the read hook. */
 void tmpfile_answer(struct fs *f, int devfd, const uint8_t *req, size_t len);
+/* backing.c: let the tier grant passthrough. */
+void backing_use(struct fs *f);
+/* Is a SETATTR without any bit the announcement of a write that the kernel does by itself, and
+ * which clears setuid and setgid bits? Then they are cleared, *ret is 0 or -errno. */
+bool passed_write(fuse_req_t req, struct node *n, int *ret);
+/* count.c */
+void count_request(struct fs *f, uint32_t opcode);
 /* init.c */
 void op_init(void *userdata, struct fuse_conn_info *conn);
 extern const struct fuse_custom_io fs_io;

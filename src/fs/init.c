@@ -7,9 +7,6 @@
  */
 #include "fs_int.h"
 
-#include "abi.h"
-
-#include <linux/fuse.h>
 #include <sys/uio.h>
 
 _Thread_local struct raw_req cur_raw;
@@ -35,6 +32,7 @@ static ssize_t io_read(int fd, void *buf, size_t len, void *userdata)
 		const struct fuse_in_header *h = buf;
 
 		cur_raw = (struct raw_req){.buf = buf, .len = (size_t)n};
+		count_request(f, h->opcode);
 		if (h->opcode == ABI_OP_TMPFILE) {
 			tmpfile_answer(f, fd, buf, (size_t)n);
 			continue;
@@ -47,9 +45,23 @@ static ssize_t io_read(int fd, void *buf, size_t len, void *userdata)
 			if (f->kernel_flags & ABI_INIT_EXT && raw_arg(20))
 				f->kernel_flags |= (uint64_t)get_le32((const uint8_t *)in + 16)
 						   << 32;
+			f->pass = f->o.passthrough && f->kernel_flags & ABI_PASSTHROUGH;
+			if (f->pass)
+				backing_use(f);
 		}
 		return n;
 	}
+}
+
+/* A stack depth of one: an overlay may lie on us, but no overlay on that one. */
+static void offer_passthrough(struct fuse_init_out *out)
+{
+	uint8_t *p = (uint8_t *)out;
+
+	out->flags |= ABI_INIT_EXT;
+	put_le32(p + ABI_INIT_OUT_FLAGS2,
+		 get_le32(p + ABI_INIT_OUT_FLAGS2) | (uint32_t)(ABI_PASSTHROUGH >> 32));
+	put_le32(p + ABI_INIT_OUT_STACK_DEPTH, 1);
 }
 
 static ssize_t io_writev(int fd, struct iovec *iov, int count, void *userdata)
@@ -64,6 +76,8 @@ static ssize_t io_writev(int fd, struct iovec *iov, int count, void *userdata)
 		/* Without it every write sends a GETXATTR for security.capability. */
 		if (f->kernel_flags & ABI_HANDLE_KILLPRIV_V2)
 			out->flags |= ABI_HANDLE_KILLPRIV_V2;
+		if (f->pass)
+			offer_passthrough(out);
 	}
 	ssize_t n = writev(fd, iov, count);
 

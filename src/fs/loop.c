@@ -146,6 +146,7 @@ int fs_new(struct fs **ret, struct tier *t, int dev_fd, const char *mountpoint,
 		goto fail;
 	f->t = t;
 	f->o = *o;
+	f->dev_fd = dev_fd;
 	f->mountpoint = strdup(mountpoint);
 	f->threads = calloc(FS_THREADS_MAX, sizeof(*f->threads));
 	f->used = calloc(FS_THREADS_MAX, sizeof(*f->used));

@@ -9,13 +9,63 @@
  * allocation, trimming after the last close) for some time after a file was changed. */
 #define SETTLE_SEC 60
 
-double attr_timeout(const struct stat *st)
+double attr_timeout(const struct fs *f, struct node *n, const struct stat *st)
 {
 	struct timespec now;
 
+	if (!S_ISREG(st->st_mode))
+		return ENTRY_TIMEOUT;
+	if (!tier_attr_stable(f->t, n))
+		return 0;
 	clock_gettime(CLOCK_REALTIME_COARSE, &now);
-	return now.tv_sec - st->st_ctim.tv_sec < SETTLE_SEC && S_ISREG(st->st_mode) ? 1.0
-										    : ENTRY_TIMEOUT;
+	return now.tv_sec - st->st_ctim.tv_sec < SETTLE_SEC ? 1 : ENTRY_TIMEOUT;
+}
+
+void fill_attr(struct fuse_attr *a, const struct stat *st)
+{
+	*a = (struct fuse_attr){
+		.ino = st->st_ino,
+		.size = (uint64_t)st->st_size,
+		.blocks = (uint64_t)st->st_blocks,
+		.atime = (uint64_t)st->st_atim.tv_sec,
+		.mtime = (uint64_t)st->st_mtim.tv_sec,
+		.ctime = (uint64_t)st->st_ctim.tv_sec,
+		.atimensec = (uint32_t)st->st_atim.tv_nsec,
+		.mtimensec = (uint32_t)st->st_mtim.tv_nsec,
+		.ctimensec = (uint32_t)st->st_ctim.tv_nsec,
+		.mode = st->st_mode,
+		.nlink = (uint32_t)st->st_nlink,
+		.uid = st->st_uid,
+		.gid = st->st_gid,
+		.rdev = (uint32_t)st->st_rdev,
+		.blksize = (uint32_t)st->st_blksize,
+	};
+}
+
+void entry_out(struct fuse_entry_out *out, const struct fs *f, struct node *n,
+	       const struct stat *st)
+{
+	double valid = attr_timeout(f, n, st);
+
+	*out = (struct fuse_entry_out){
+		.nodeid = node_id(n),
+		.entry_valid = (uint64_t)ENTRY_TIMEOUT,
+		.attr_valid = (uint64_t)valid,
+	};
+	fill_attr(&out->attr, st);
+}
+
+/* A mediated file's content changes through the kernel's own pages only, so they stay valid over
+ * opens. What passes us by does not touch them: every passthrough open drops them. */
+void open_out(struct abi_open_out *out, uint64_t fh, const struct file *file)
+{
+	int id = file_backing(file);
+
+	*out = (struct abi_open_out){
+		.fh = fh,
+		.open_flags = FOPEN_NOFLUSH | (id ? ABI_FOPEN_PASSTHROUGH : FOPEN_KEEP_CACHE),
+		.backing_id = id,
+	};
 }
 
 void reply_err(fuse_req_t req, int err)
@@ -38,7 +88,7 @@ void reply_node(fuse_req_t req, struct node *n, const struct stat *st)
 	struct fuse_entry_param e = {
 		.ino = id,
 		.attr = *st,
-		.attr_timeout = attr_timeout(st),
+		.attr_timeout = attr_timeout(f, n, st),
 		.entry_timeout = ENTRY_TIMEOUT,
 	};
 
@@ -53,8 +103,9 @@ void reply_lookup(fuse_req_t req, struct node *dir, const char *name)
 	struct stat st;
 	int r = tier_lookup(fs_of(req)->t, dir, name, &n, &st);
 
-	if (r)
+	if (r) {
 		reply_err(req, r);
-	else
-		reply_node(req, n, &st);
+		return;
+	}
+	reply_node(req, n, &st);
 }

@@ -5,35 +5,15 @@
 #include "fs_int.h"
 
 #include <fcntl.h>
-#include <linux/fuse.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
 
-static void fill_attr(struct fuse_attr *a, const struct stat *st)
-{
-	*a = (struct fuse_attr){
-		.ino = st->st_ino,
-		.size = (uint64_t)st->st_size,
-		.blocks = (uint64_t)st->st_blocks,
-		.atime = (uint64_t)st->st_atim.tv_sec,
-		.mtime = (uint64_t)st->st_mtim.tv_sec,
-		.ctime = (uint64_t)st->st_ctim.tv_sec,
-		.atimensec = (uint32_t)st->st_atim.tv_nsec,
-		.mtimensec = (uint32_t)st->st_mtim.tv_nsec,
-		.ctimensec = (uint32_t)st->st_ctim.tv_nsec,
-		.mode = st->st_mode,
-		.nlink = (uint32_t)st->st_nlink,
-		.uid = st->st_uid,
-		.gid = st->st_gid,
-		.blksize = (uint32_t)st->st_blksize,
-	};
-}
-
 /* Make the file: node with one lookup counted, file handle. */
 static int make(struct fs *f, const struct fuse_in_header *h, const struct fuse_create_in *in,
-		uint64_t *ret_fh, struct node **ret, struct stat *st)
+		struct abi_open_out *oo, struct node **ret, struct stat *st)
 {
 	struct file *file = NULL;
+	uint64_t fh;
 	struct node_fd dfd;
 	struct node *dir;
 	int r = tier_get(f->t, h->nodeid, &dir);
@@ -66,7 +46,9 @@ static int make(struct fs *f, const struct fuse_in_header *h, const struct fuse_
 	r = tier_adopt_file(f->t, *ret, fd, (int)in->flags & (O_ACCMODE | O_DIRECT | O_NOATIME),
 			    &file);
 	if (!r)
-		r = handle_put(f->h, HANDLE_FILE, file, ret_fh);
+		r = handle_put(f->h, HANDLE_FILE, file, &fh);
+	if (!r)
+		open_out(oo, fh, file);
 	if (r) {
 		if (file)
 			tier_release_file(f->t, file);
@@ -81,13 +63,12 @@ void tmpfile_answer(struct fs *f, int devfd, const uint8_t *req, size_t len)
 	const struct fuse_in_header *h = (const void *)req;
 	const struct fuse_create_in *in = (const void *)(req + sizeof(*h));
 	struct fuse_out_header oh = {.len = sizeof(oh), .unique = h->unique};
-	struct fuse_entry_out eo = {0};
-	struct fuse_open_out oo = {.open_flags = FOPEN_KEEP_CACHE | FOPEN_NOFLUSH};
+	struct fuse_entry_out eo;
+	struct abi_open_out oo;
 	struct iovec iov[3] = {{&oh, sizeof(oh)}, {&eo, sizeof(eo)}, {&oo, sizeof(oo)}};
 	struct node *n = NULL;
 	struct stat st;
-	uint64_t fh = 0;
-	int r = len >= sizeof(*h) + sizeof(*in) ? make(f, h, in, &fh, &n, &st) : -EIO;
+	int r = len >= sizeof(*h) + sizeof(*in) ? make(f, h, in, &oo, &n, &st) : -EIO;
 
 	if (r) {
 		oh.error = r;
@@ -95,14 +76,10 @@ void tmpfile_answer(struct fs *f, int devfd, const uint8_t *req, size_t len)
 			log_debug("tmpfile: reply: %s", strerror(errno));
 		return;
 	}
-	eo.nodeid = node_id(n);
-	eo.entry_valid = (uint64_t)ENTRY_TIMEOUT;
-	eo.attr_valid = 1;
-	fill_attr(&eo.attr, &st);
-	oo.fh = fh;
+	entry_out(&eo, f, n, &st);
 	oh.len = sizeof(oh) + sizeof(eo) + sizeof(oo);
 	if (writev(devfd, iov, 3) < 0) { /* the caller was interrupted */
-		tier_release_file(f->t, handle_take(f->h, HANDLE_FILE, fh));
+		tier_release_file(f->t, handle_take(f->h, HANDLE_FILE, oo.fh));
 		tier_forget(f->t, node_id(n), 1);
 	}
 	tier_put(f->t, n);

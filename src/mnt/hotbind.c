@@ -152,3 +152,25 @@ int mnt_hot_fd(const char *dir)
 	fd = open(hot, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	return fd < 0 ? -errno : fd;
 }
+
+/* Only what was set here is taken back: the mount it was cloned from may be noatime itself. */
+int mnt_hot_noatime(const char *dir, bool on)
+{
+	cleanup_free char *run = mnt_run_dir(dir);
+	cleanup_free char *hot = run ? path_join(run, RUN_HOT) : NULL;
+	cleanup_free char *note = run ? path_join(run, RUN_NOATIME) : NULL;
+	struct mount_attr a = {
+		.attr_clr = MOUNT_ATTR__ATIME,
+		.attr_set = on ? MOUNT_ATTR_NOATIME : MOUNT_ATTR_RELATIME,
+	};
+
+	if (!hot || !note)
+		return -ENOMEM;
+	if (!on && access(note, F_OK))
+		return 0;
+	int r = on ? mnt_run_put(dir, RUN_NOATIME, "1") : 0;
+
+	if (!r && mount_setattr(AT_FDCWD, hot, AT_SYMLINK_NOFOLLOW, &a, sizeof(a)) < 0)
+		r = -errno;
+	return r || on ? r : mnt_run_put(dir, RUN_NOATIME, NULL);
+}

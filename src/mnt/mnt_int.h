@@ -10,8 +10,9 @@
 #define GUARD_IMAGE_BYTES  (64u * 1024)
 
 /* Names in the run directory. */
-#define RUN_HOT   "hot"
-#define RUN_IMAGE "guard.img"
+#define RUN_HOT     "hot"
+#define RUN_NOATIME "noatime" /* set on it by mnt_hot_noatime */
+#define RUN_IMAGE   "guard.img"
 
 /* image.c, pure: the guard's ext2, byte for byte. */
 void guard_image_build(uint8_t img[GUARD_IMAGE_BYTES], const uint8_t uuid[16]);

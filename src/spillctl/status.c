@@ -57,6 +57,18 @@ static void print_files(const json_t *o)
 	       fmt_size(jnum2(o, "bytes", "recalled_since_mount")));
 }
 
+static void print_requests(const json_t *o)
+{
+	const json_t *v, *reqs = json_object_get(o, "requests");
+	const char *key;
+	uint64_t sum = 0;
+
+	json_object_foreach ((json_t *)reqs, key, v)
+		sum += json_is_integer(v) ? (uint64_t)json_integer_value(v) : 0;
+	printf("  kernel     %s requests; passthrough %s\n", fmt_count(sum),
+	       json_is_true(json_object_get(o, "passthrough")) ? "on" : "off");
+}
+
 /* What needs somebody's attention, or one line that nothing does. */
 static void print_trouble(const json_t *o)
 {
@@ -109,6 +121,7 @@ int do_status(const struct cli *c)
 	       (unsigned long long)jnum(o, "pid"));
 	print_space(o);
 	print_files(o);
+	print_requests(o);
 	print_trouble(o);
 	printf("  options    ");
 	put_safe(stdout, jstr(o, "options"));

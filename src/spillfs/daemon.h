@@ -7,10 +7,12 @@
 
 #include "spill/config.h"
 #include "spill/ctl.h"
+#include "spill/fs.h"
 #include "spill/tier.h"
 
 struct daemon {
 	struct tier *tier;
+	struct fs *fs;
 	const struct config *cfg;
 	struct ctl_server *ctl;
 	uint64_t start_mono_ns; /* when the mount was made */

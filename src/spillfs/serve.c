@@ -161,6 +161,13 @@ static int bring_up(struct server *v, struct outcome *o)
 	if (r < 0)
 		return outcome_set(o, EXIT_MOUNT, "the kernel did not accept the mount on %s: %s",
 				   v->dir, strerror(-r));
+	if (!fs_passthrough(v->fs) && v->d.cfg->passthrough == PASSTHROUGH_ON)
+		return outcome_set(o, EXIT_SYSTEM,
+				   "passthrough=on, but this kernel has none (Linux 6.9 and "
+				   "CONFIG_FUSE_PASSTHROUGH); leave the option away");
+	if (!fs_passthrough(v->fs) && v->d.cfg->passthrough == PASSTHROUGH_AUTO)
+		log_info("this kernel has no FUSE passthrough (Linux 6.9): all reads and writes go "
+			 "through the daemon");
 	r = mnt_readahead(v->dev_major, v->dev_minor, READAHEAD_KIB);
 	if (r < 0)
 		log_info("%s: readahead stays at the kernel's default: /sys/class/bdi: %s", v->dir,
@@ -214,6 +221,7 @@ int serve(struct start *s, int dev_fd, struct report *rep, struct outcome *o)
 		.read_only = s->cfg->read_only,
 		.noatime = s->cfg->noatime,
 		.debug = s->cfg->debug,
+		.passthrough = s->cfg->passthrough != PASSTHROUGH_OFF,
 		.dir_handles = hot_fs_type(s->hot) == HOT_BTRFS,
 	};
 	int r;
@@ -224,6 +232,7 @@ int serve(struct start *s, int dev_fd, struct report *rep, struct outcome *o)
 		unmount(&v, MNT_DETACH);
 		return outcome_set(o, EXIT_SYSTEM, "cannot make a FUSE session: %s", strerror(-r));
 	}
+	v.d.fs = v.fs;
 	r = thread_start(&v.fs_thread, "spill-fs", fs_main, &v);
 	if (r < 0) {
 		unmount(&v, MNT_DETACH);

@@ -274,7 +274,12 @@ int start_guard(struct start *s, struct outcome *o)
 static int open_hot(struct start *s, struct outcome *o)
 {
 	const char *why = NULL;
-	int r = hot_open(&s->hot, s->hot_fd, &why);
+	int r = mnt_hot_noatime(s->cfg->dir, s->cfg->noatime);
+
+	if (r < 0)
+		log_warn("%s: noatime cannot be set for passthrough reads: %s", s->cfg->dir,
+			 strerror(-r));
+	r = hot_open(&s->hot, s->hot_fd, &why);
 
 	if (r == -EOPNOTSUPP && why)
 		return outcome_set(o, EXIT_HOT_BAD, "the file system of %s cannot be used: %s",

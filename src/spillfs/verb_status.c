@@ -43,6 +43,23 @@ static json_t *counts_json(const struct tier_status *st)
 			 verb_num(st->files_open), "errors", verb_num(st->errors));
 }
 
+/* {"LOOKUP": 12, ...}, what never came left out; NULL: no memory. */
+static json_t *requests_json(const struct fs *f)
+{
+	json_t *o = json_object();
+
+	for (unsigned i = 0; o && i < FS_OPCODES; i++) {
+		const char *name;
+		uint64_t n = fs_requests(f, i, &name);
+
+		if (name && n && json_object_set_new(o, name, verb_num(n)) < 0) {
+			json_decref(o);
+			o = NULL;
+		}
+	}
+	return o;
+}
+
 VERB(status)
 {
 	struct daemon *d = ctx;
@@ -71,6 +88,10 @@ VERB(status)
 		goto no_memory;
 	json_decref(part);
 	part = NULL;
+	if (json_object_set_new(o, "passthrough",
+				json_boolean(st.passthrough && fs_passthrough(d->fs))) < 0 ||
+	    json_object_set_new(o, "requests", requests_json(d->fs)) < 0)
+		goto no_memory;
 	if (ctl_name_put(o, "mount", cfg->dir) || ctl_name_put(o, "store", cfg->store) ||
 	    (st.parked[0] && ctl_name_put(o, "parked", st.parked)))
 		goto no_memory;

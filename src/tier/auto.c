@@ -38,8 +38,10 @@ static void park(struct tier *t, const char *why)
 static unsigned used_now(struct tier *t)
 {
 	struct statvfs sv;
+	unsigned used = hot_statfs(t->hot, &sv) ? 0 : policy_used_percent(&sv);
 
-	return hot_statfs(t->hot, &sv) ? 0 : policy_used_percent(&sv);
+	atomic_store(&t->used, used);
+	return used;
 }
 
 static void relieved(struct tier *t)

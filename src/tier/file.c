@@ -49,7 +49,8 @@ void node_settle(struct tier *t, struct node *n)
 	}
 }
 
-static int file_new(struct node *n, int fd, int flags, struct cold *cold, struct file **ret)
+static int file_new(struct node *n, int fd, int flags, int backing, struct cold *cold,
+		    struct file **ret)
 {
 	struct file *f = calloc(1, sizeof(*f));
 
@@ -57,7 +58,8 @@ static int file_new(struct node *n, int fd, int flags, struct cold *cold, struct
 		return -ENOMEM;
 	f->n = n;
 	atomic_store(&f->fd, fd);
-	f->flags = flags;
+	f->flags = flags & HOT_FLAGS;
+	f->backing = backing;
 	f->cold = cold;
 	*ret = f;
 	return 0;
@@ -87,12 +89,16 @@ static int make_ready(struct tier *t, struct node *n, bool wr, bool trunc)
 		if (wr || trunc) {
 			node_settle(t, n);
 		} else {
-			cancel_release(n);
-			/* Readers wait only for the short busy part of a release and for a fill; a
-			 * stub being recalled is still served from the store. */
-			while ((node_has(n, NODE_BUSY) && !node_is_cold(n)) ||
-			       node_has(n, NODE_FILLING))
+			/* Readers wait only for the short busy part of a release, for the lease at
+			 * its begin (the kernel's own open would meet it) and for a fill; a stub
+			 * being recalled is still served from the store. */
+			for (;;) {
+				cancel_release(n);
+				if (!(node_has(n, NODE_BUSY) && !node_is_cold(n)) &&
+				    !node_has(n, NODE_FILLING) && !(n->rel && !n->rel->leased))
+					break;
 				node_wait(t, n);
+			}
 		}
 		if (node_has(n, NODE_DAMAGED) || (trunc && node_is_cold(n)) ||
 		    ((wr || trunc) && node_has(n, NODE_STALE_MARKER))) {
@@ -122,32 +128,33 @@ int tier_open_file(struct tier *t, struct node *n, int flags, struct file **ret)
 {
 	bool wr = (flags & O_ACCMODE) != O_RDONLY;
 	struct cold *cold = NULL;
-	int fd = -1;
+	int fd = -1, backing = 0;
 
 	node_lock(t, n);
 	int r = make_ready(t, n, wr, flags & O_TRUNC);
 
 	if (!r) {
-		n->opens++;
-		if (node_is_cold(n))
+		backing = grant_way(t, n, flags, -1);
+		r = MIN(backing, 0);
+		if (!r && node_is_cold(n))
 			cold = cold_ref(n->cold);
 	}
 	node_unlock(t, n);
 	if (r)
 		return r;
-	if (!cold) {
+	if (!cold && (!backing || flags & O_TRUNC)) {
 		fd = node_open(t, n, (flags & (HOT_FLAGS | O_TRUNC)) | O_NOFOLLOW);
 		if (fd < 0)
 			r = fd;
 	}
 	if (!r)
-		r = file_new(n, fd, flags & HOT_FLAGS, cold, ret);
+		r = file_new(n, fd, flags, backing, cold, ret);
 	if (r) {
 		if (fd >= 0)
 			close(fd);
 		cold_unref(cold);
 		node_lock(t, n);
-		n->opens--;
+		grant_end(t, n, flags, backing);
 		node_unlock(t, n);
 		return r;
 	}
@@ -159,15 +166,21 @@ int tier_open_file(struct tier *t, struct node *n, int flags, struct file **ret)
 
 int tier_adopt_file(struct tier *t, struct node *n, int fd, int flags, struct file **ret)
 {
-	int r = file_new(n, fd, flags & HOT_FLAGS, NULL, ret);
+	int r = file_new(n, fd, flags, 0, NULL, ret);
 
 	if (r) {
 		close(fd);
 		return r;
 	}
 	node_lock(t, n);
-	n->opens++;
+	r = grant_way(t, n, flags, fd);
+	(*ret)->backing = MAX(r, 0);
 	node_unlock(t, n);
+	if (r < 0) {
+		close(fd);
+		free(*ret);
+		return r;
+	}
 	node_ref(t, n);
 	atomic_fetch_add(&t->n_open, 1);
 	layer_used(t, n);
@@ -181,7 +194,7 @@ void tier_release_file(struct tier *t, struct file *f)
 	if (fd >= 0)
 		close(fd);
 	node_lock(t, f->n);
-	f->n->opens--;
+	grant_end(t, f->n, f->flags, f->backing);
 	node_unlock(t, f->n);
 	cold_unref(f->cold);
 	tier_put(t, f->n);
@@ -212,6 +225,9 @@ int tier_file_fd(struct tier *t, struct file *f)
 			fd = -EXDEV;
 		else
 			fd = node_open(t, f->n, f->flags);
+		/* Made immutable since it was opened for passthrough: fsync and lseek go on. */
+		if (fd == -EPERM)
+			fd = node_open(t, f->n, O_RDONLY);
 		if (fd >= 0)
 			atomic_store_explicit(&f->fd, fd, memory_order_release);
 	}

@@ -46,6 +46,8 @@ static void node_free(struct tier *t, struct node *n)
 
 	if (pin >= 0)
 		close(pin);
+	if (n->backing)
+		t->pass.close(t->pass.ctx, n->backing);
 	cold_unref(n->cold);
 	free(n->fh);
 	free(n);
@@ -310,9 +312,9 @@ bool node_has(const struct node *n, unsigned flag)
 
 void node_flag(struct node *n, unsigned set, unsigned clear)
 {
-	uint8_t f = atomic_load_explicit(&n->flags, memory_order_relaxed);
+	unsigned f = atomic_load_explicit(&n->flags, memory_order_relaxed);
 
-	atomic_store_explicit(&n->flags, (uint8_t)((f & ~clear) | set), memory_order_release);
+	atomic_store_explicit(&n->flags, (uint16_t)((f & ~clear) | set), memory_order_release);
 }
 
 void node_busy_set(struct node *n)

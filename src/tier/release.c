@@ -84,8 +84,12 @@ static void begin(struct tier *t, struct release_entry *e)
 		r = -EBUSY;
 	node_lock(t, n);
 	e->fd = fd;
-	if (!r && e->cancelled)
+	e->leased = true;
+	if (!r && e->cancelled) {
 		r = -EBUSY;
+		fcntl(fd, F_SETLEASE, F_UNLCK); /* before the open that cancelled it goes on */
+	}
+	node_wake(t, n);
 	node_unlock(t, n);
 	if (!r && fstat(fd, &st))
 		r = -errno;
@@ -193,6 +197,7 @@ static void punch(struct tier *t, struct release_entry *e)
 	node_lock(t, n);
 	drop_fd(e);
 	atomic_store(&n->res, RES_SPILLED);
+	node_flag(n, 0, NODE_MAPPED); /* the lease proved it */
 	e->done = true;
 	finish_locked(t, e, 0);
 	node_busy_clear(t, n);

@@ -47,6 +47,7 @@ int tier_status(struct tier *t, struct tier_status *ret)
 	ret->recalled_bytes_total = atomic_load(&t->n_recalled_bytes);
 	ret->errors = atomic_load(&t->n_errors);
 	ret->auto_spill = t->cfg->auto_spill;
+	ret->passthrough = t->pass.open && !atomic_load(&t->pass_off);
 	ret->frozen = atomic_load(&t->frozen);
 	pthread_mutex_lock(&t->auto_lock);
 	snprintf(ret->parked, sizeof(ret->parked), "%s", t->parked);

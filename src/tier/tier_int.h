@@ -38,20 +38,25 @@ enum {
 	NODE_QUEUED = 1 << 5,  /* in the current spill batch (a hard link comes by twice) */
 	NODE_FILLING = 1 << 6, /* its data goes to the kernel's page cache (fill.c): writers wait */
 	NODE_FILLED = 1 << 7,  /* ... or went there before */
+	NODE_MAPPED = 1 << 8,  /* was open for passthrough writing: a mapping may have stayed */
 };
 
 struct node {
 	uint64_t nodeid;
-	struct node *next;     /* table chain */
-	uint64_t nlookup;      /* the kernel's references; table shard lock */
-	uint32_t refs;         /* ours; table shard lock */
-	uint32_t opens;        /* granted open files [N] */
-	uint32_t layer;        /* index into the layer table, 0 none; set once */
-	layer_class cls;       /* set once */
-	_Atomic uint8_t res;   /* enum residency [N], read without the lock by tier_read */
-	_Atomic uint8_t flags; /* [N] */
-	atomic_int pin_fd;     /* O_PATH fd that keeps an unlinked inode for the kernel, or -1 */
-	struct cold *cold;     /* of a stub [N] */
+	struct node *next;      /* table chain */
+	uint64_t nlookup;       /* the kernel's references; table shard lock */
+	uint32_t refs;          /* ours; table shard lock */
+	uint32_t opens;         /* granted open files, and holds [N] */
+	uint32_t mediated;      /* those of them whose data comes to us [N] */
+	uint32_t passed;        /* those that pass us by [N] */
+	atomic_uint writers;    /* those of the latter that are open for writing [N] */
+	int backing;            /* their backing id, or 0 [N] */
+	uint32_t layer;         /* index into the layer table, 0 none; set once */
+	layer_class cls;        /* set once */
+	_Atomic uint8_t res;    /* enum residency [N], read without the lock by tier_read */
+	_Atomic uint16_t flags; /* [N] */
+	atomic_int pin_fd;      /* O_PATH fd that keeps an unlinked inode for the kernel, or -1 */
+	struct cold *cold;      /* of a stub [N] */
 	struct release_entry *rel; /* being released right now [N] */
 	struct hot_fh *fh;         /* only when it cannot be recomputed from nodeid */
 };
@@ -60,6 +65,7 @@ struct file {
 	struct node *n;
 	atomic_int fd;     /* hot fd, -1 while cold */
 	int flags;         /* open flags, without O_CREAT, O_EXCL, O_TRUNC, O_APPEND */
+	int backing;       /* id of a passthrough grant, or 0 */
 	struct cold *cold; /* own reference, or NULL */
 };
 
@@ -105,6 +111,9 @@ struct tier {
 	struct index *ix;
 
 	struct shard shards[TABLE_SHARDS];
+	struct tier_backing pass; /* open is NULL: no passthrough */
+	atomic_bool pass_off;     /* given up: the kernel refuses */
+	atomic_uint used;         /* percent of the hot tier, as last seen */
 	tier_attr_fn attr_changed;
 	void *attr_ctx;
 	struct stripe stripes[NODE_STRIPES];
@@ -198,6 +207,13 @@ ssize_t cold_read(struct tier *t, const struct cold *c, void *buf, size_t len, u
 /* Identify an fd (O_PATH is enough) and return its node with a reference. */
 int node_of_fd(struct tier *t, int fd, struct node **ret, struct stat *ret_st);
 
+/* ---- passthrough.c
+ * Grant an open its way and count it; fd is the hot file or -1. Returns the backing id, 0:
+ * mediated, or -errno (nothing is counted). [N]
+ */
+int grant_way(struct tier *t, struct node *n, int flags, int fd);
+void grant_end(struct tier *t, struct node *n, int flags, int backing); /* [N] */
+
 /* ---- fdcache.c */
 int fdcache_new(struct fdcache **ret, unsigned max);
 void fdcache_free(struct fdcache *c);
@@ -245,6 +261,7 @@ int spill_batch_finish(struct spill_batch *b, struct tier_work *w, tier_note_fn 
 struct release_entry {
 	struct node *n;  /* own reference */
 	int fd;          /* O_RDWR with the lease, or -1 */
+	bool leased;     /* fd is set, with its lease, or never will be; under the node lock */
 	bool cancelled;  /* set by an open, under the node lock */
 	bool started;    /* marker SPILLING was set */
 	bool done;       /* stub now */

@@ -9,18 +9,25 @@
 
 diff_main()
 {
-	local fs=$1 each=${DIFF_TIME:-35} seed=${DIFF_SEED:-1} half
+	local fs=$1 each=${DIFF_TIME:-35} seed=${DIFF_SEED:-1} half opts passed
 	local tool=$T_BUILD/tools/fsdiff
 
 	t_init
 	t_need_tool fsdiff
 	t_fs "$fs" 2G "$T_TMP/$fs"
 	mkdir "$T_TMP/$fs/a" "$T_TMP/$fs/b"
-	t_spillfs "$T_TMP/store" "$T_TMP/$fs/b"
 
-	timeout -k 5 $((each + 200)) "$tool" --seed "$seed" --seeds "${DIFF_SEEDS:-40}" --time "$each" \
-		"$T_TMP/$fs/a" "$T_TMP/$fs/b" || fail "fsdiff on $fs, nothing spilled (exit $?)"
-	ok "no difference, nothing spilled"
+	# Half of the time with passthrough, where the kernel has it, half without.
+	for opts in passthrough=off ''; do
+		passed=()
+		[[ -n $opts ]] || passed=(--passthrough)
+		t_spillfs "$T_TMP/store" "$T_TMP/$fs/b" "$opts"
+		timeout -k 5 $((each + 200)) "$tool" --seed "$seed" --seeds "${DIFF_SEEDS:-40}" --time $((each / 2)) \
+			"${passed[@]}" "$T_TMP/$fs/a" "$T_TMP/$fs/b" ||
+			fail "fsdiff on $fs, nothing spilled${opts:+, $opts} (exit $?)"
+		ok "no difference, nothing spilled${opts:+, $opts}"
+		[[ -z $opts ]] || t_umount "$T_TMP/$fs/b"
+	done
 	if t_plain; then
 		t_umount "$T_TMP/$fs/b"
 		return
@@ -28,7 +35,7 @@ diff_main()
 
 	for half in 4 20; do
 		timeout -k 5 $((each + 200)) "$tool" --seed "$seed" --seeds "${DIFF_SEEDS:-40}" --time $((each / 2)) \
-			--every "$half" --spill "$SPILLCTL spill %s" --spill "$SPILLCTL recall %s" \
+			--every "$half" --passthrough --spill "$SPILLCTL spill %s" --spill "$SPILLCTL recall %s" \
 			"$T_TMP/$fs/a" "$T_TMP/$fs/b" ||
 			fail "fsdiff on $fs with a spill or recall each $half operations (exit $?)"
 	done

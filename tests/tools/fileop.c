@@ -5,10 +5,12 @@
  *	fileop ways FILE...		read(2), O_DIRECT, a mapping and pread in odd pieces agree
  *	fileop copy IN OUT INOFF OUTOFF LEN	copy_file_range(2), until all is copied
  *	fileop mwrite FILE OFF TEXT	store through a shared mapping, msync
- *	fileop fill DIR FIRST COUNT	COUNT files of a few bytes, named by number
- *	fileop list DIR			number of entries, each name seen once
- *	fileop rename-listed DIR	rename each entry while listing: this ends
- * Exit: 0, or 1 with a message.
+ *	fileop keep FILE		map it shared, close it, say "mapped"; for each byte of stdin
+ *store that byte at offset 0 and say "stored"; end with it fileop appends FILE		open for
+ *appending, turn O_APPEND off, write at offset 0 fileop fill DIR FIRST COUNT	COUNT files of a few
+ *bytes, named by number fileop list DIR			number of entries, each name seen
+ *once fileop rename-listed DIR	rename each entry while listing: this ends Exit: 0, or 1 with a
+ *message.
  */
 #include "fsdiff/util.h"
 
@@ -218,6 +220,33 @@ static int do_list(char **v)
 	return 0;
 }
 
+static int do_keep(char **v)
+{
+	int fd = open(v[0], O_RDWR | O_CLOEXEC), c;
+	char *p = fd < 0 ? MAP_FAILED : mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+
+	if (p == MAP_FAILED)
+		return bad("mmap", v[0]);
+	close(fd);
+	setvbuf(stdout, NULL, _IOLBF, 0);
+	puts("mapped");
+	while ((c = getchar()) != EOF) {
+		*(volatile char *)p = (char)c;
+		puts("stored");
+	}
+	return 0;
+}
+
+static int do_appends(char **v)
+{
+	int fd = open(v[0], O_WRONLY | O_APPEND | O_CLOEXEC);
+
+	if (fd < 0 || fcntl(fd, F_SETFL, 0) < 0 || pwrite(fd, "begin", 5, 0) != 5)
+		return bad("append", v[0]);
+	close(fd);
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
 	static const struct {
@@ -229,6 +258,8 @@ int main(int argc, char **argv)
 		{"ways", -1, do_ways},
 		{"copy", 5, do_copy},
 		{"mwrite", 3, do_mwrite},
+		{"keep", 1, do_keep},
+		{"appends", 1, do_appends},
 		{"fill", 3, do_fill},
 		{"list", 1, do_list},
 		{"rename-listed", 1, do_rename_listed},

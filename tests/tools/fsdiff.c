@@ -11,6 +11,8 @@
  *	--every K      on average one such call each K operations (4)
  *	--replay S:I,J,K   only these operations of seed S, telling each
  *	--plant KIND   pretend that B differs (errno mode data list xattr tree): tests the tester
+ *	--passthrough  leave out what the kernel's FUSE passthrough does not do: turn O_DIRECT on
+ *and off, or O_APPEND off, by fcntl(2); keep a flock(2) by a mapping
  *	--no-minimize  do not look for a shorter trace
  * Exit: 0 no difference, 1 a difference (seed and shortest trace found are printed), 2 usage or
  * set-up, 3 hang.
@@ -438,11 +440,11 @@ static void set_up(void)
 
 int main(int argc, char **argv)
 {
-	static const struct option opts[] = {{"seed", 1, 0, 's'},        {"seeds", 1, 0, 'n'},
-					     {"ops", 1, 0, 'o'},         {"time", 1, 0, 't'},
-					     {"spill", 1, 0, 'S'},       {"every", 1, 0, 'e'},
-					     {"replay", 1, 0, 'r'},      {"plant", 1, 0, 'p'},
-					     {"no-minimize", 0, 0, 'm'}, {0, 0, 0, 0}};
+	static const struct option opts[] = {
+		{"seed", 1, 0, 's'},        {"seeds", 1, 0, 'n'}, {"ops", 1, 0, 'o'},
+		{"time", 1, 0, 't'},        {"spill", 1, 0, 'S'}, {"every", 1, 0, 'e'},
+		{"replay", 1, 0, 'r'},      {"plant", 1, 0, 'p'}, {"no-minimize", 0, 0, 'm'},
+		{"passthrough", 0, 0, 'd'}, {0, 0, 0, 0}};
 	uint64_t seed = 1, seeds = 10, i;
 	unsigned nops = 400;
 	time_t limit = 0, start = time(NULL);
@@ -477,6 +479,9 @@ int main(int argc, char **argv)
 			break;
 		case 'p':
 			g.plant = optarg;
+			break;
+		case 'd':
+			g.passthrough = true;
 			break;
 		case 'm':
 			shorten = false;

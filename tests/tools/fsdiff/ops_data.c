@@ -90,7 +90,12 @@ static void op_dup(struct side *s, const struct op *o)
 static void op_setfl(struct side *s, const struct op *o)
 {
 	static const int bits[] = {O_APPEND, O_DIRECT, O_NONBLOCK, O_NOATIME};
-	int bit = bits[o->v[0] % 4], fl = fcntl(*slot(s, o->s1), F_GETFL);
+	int bit = bits[o->v[0] % 4];
+
+	int fl = fcntl(*slot(s, o->s1), F_GETFL);
+
+	if (g.passthrough && (bit == O_DIRECT || (bit == O_APPEND && fl & O_APPEND)))
+		bit = O_NONBLOCK;
 
 	say(&s->out, "fcntl slot %d toggle %#o", o->s1, bit);
 	if (fl < 0) {

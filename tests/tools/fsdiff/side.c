@@ -6,6 +6,7 @@
  * credentials, real and effective ids alike, and give back one text: the call, its result, and
  * what it showed. Two sides agree when the texts are equal.
  */
+#include <sys/file.h>
 #include <fcntl.h>
 #include <grp.h>
 #include <setjmp.h>
@@ -61,6 +62,7 @@ static struct {
 	bool exact_layout; /* SEEK_HOLE and st_blocks must agree exactly (ext4, nothing spilled) */
 	bool ctime;        /* the kernel has fine-grained change times: compare "changed" */
 	const char *plant; /* kind of a planted difference, or NULL */
+	bool passthrough;  /* see fsdiff.c */
 	int home;          /* fd of the real root */
 	int cwd;           /* fd of the working directory */
 } g = {.home = -1, .cwd = -1};
@@ -204,8 +206,11 @@ static int *slot(struct side *s, int n)
 
 static void slot_set(struct side *s, int n, int fd)
 {
-	if (s->slot[n] >= 0)
+	if (s->slot[n] >= 0) {
+		if (g.passthrough) /* a mapping does not keep it */
+			flock(s->slot[n], LOCK_UN);
 		close(s->slot[n]);
+	}
 	s->slot[n] = fd;
 }
 

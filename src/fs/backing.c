@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: MIT
+ * Backing files: what the kernel reads and writes by itself for a passthrough open (Linux 6.9).
+ *
+ * It does so with our credentials, so its writes clear no setuid and setgid bits. But a write that
+ * has to is announced by a SETATTR without any bit, in the writer's name (passed_write).
+ */
+#include "fs_int.h"
+
+#include <linux/capability.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+
+static int backing_open(void *ctx, int fd)
+{
+	struct fs *f = ctx;
+	struct abi_backing_map m = {.fd = fd};
+
+	int r = ioctl(f->dev_fd, ABI_BACKING_OPEN, &m);
+
+	return r < 0 ? -errno : r;
+}
+
+static void backing_close(void *ctx, int id)
+{
+	struct fs *f = ctx;
+	uint32_t v = (uint32_t)id;
+
+	if (ioctl(f->dev_fd, ABI_BACKING_CLOSE, &v) < 0)
+		log_debug("backing %d: %s", id, strerror(errno));
+}
+
+bool passed_write(fuse_req_t req, struct node *n, int *ret)
+{
+	struct fs *f = fs_of(req);
+	struct node_fd fd;
+	struct stat st;
+	char p[32];
+
+	if (!tier_passed_writers(n) || tier_getattr(f->t, n, &st) ||
+	    !(st.st_mode & (S_ISUID | S_ISGID)) || caller_has_cap(req, CAP_FSETID))
+		return false;
+	mode_t mode = st.st_mode & 07777 & ~(mode_t)S_ISUID;
+
+	if (mode & S_IXGRP || !caller_in_group(req, st.st_gid))
+		mode &= ~(mode_t)S_ISGID;
+	*ret = tier_fd_get(f->t, n, &fd);
+	if (!*ret) {
+		*ret = chmod(hot_fd_path(fd.fd, p), mode) ? -errno : 0;
+		tier_fd_put(f->t, &fd);
+	}
+	return true;
+}
+
+bool fs_passthrough(const struct fs *f)
+{
+	return f->pass;
+}
+
+void backing_use(struct fs *f)
+{
+	const struct tier_backing b = {backing_open, backing_close, f};
+
+	tier_use_passthrough(f->t, &b);
+}

@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: MIT
+ * The way an open file's data takes: past us (the kernel reads and writes the hot inode itself) or
+ * through us (mediated).
+ *
+ * The kernel allows one way at a time for an inode, from the answer to an OPEN to the RELEASE; ours
+ * is the coarser view (a RELEASE comes later than the kernel's end), so what is granted here is
+ * never refused there. Mediated are: stubs, and whoever opens such a file while one of its readers
+ * has it open still; writers that append; and writers while the disk is nearly full: they can be
+ * made to wait (DESIGN.md section 8).
+ *
+ * A shared mapping outlives its RELEASE. While one may be left that can be written to, the file
+ * stays passthrough, as the pages that a mediated reader would be served from would not follow it,
+ * and attributes are not trusted. Only the kernel knows: a read lease is granted when
+ * nobody can write (NODE_MAPPED).
+ */
+#include "tier_int.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+
+static bool is_writing(int flags)
+{
+	return (flags & O_ACCMODE) != O_RDONLY;
+}
+
+void tier_use_passthrough(struct tier *t, const struct tier_backing *b)
+{
+	t->pass = *b;
+}
+
+int file_backing(const struct file *f)
+{
+	return f->backing;
+}
+
+unsigned tier_passed_writers(const struct node *n)
+{
+	return atomic_load(&n->writers);
+}
+
+/* Has the last mapping that could be written to gone? [N] */
+static bool unmapped(struct tier *t, struct node *n)
+{
+	if (!node_has(n, NODE_MAPPED))
+		return true;
+	if (atomic_load(&n->writers))
+		return false;
+	cleanup_fd int fd = node_open(t, n, O_RDONLY | O_NOATIME | O_NONBLOCK);
+
+	if (fd < 0 || fcntl(fd, F_SETLEASE, F_RDLCK))
+		return false;
+	node_flag(n, 0, NODE_MAPPED);
+	return true;
+}
+
+bool tier_attr_stable(struct tier *t, struct node *n)
+{
+	if (!node_has(n, NODE_MAPPED))
+		return true;
+	node_lock(t, n);
+	bool stable = unmapped(t, n);
+
+	node_unlock(t, n);
+	return stable;
+}
+
+static bool disk_is_tight(struct tier *t)
+{
+	return t->cfg->auto_spill && atomic_load(&t->used) >= t->cfg->high;
+}
+
+/* What the hot file system would say to an open for writing (chattr +i, +a): the kernel would make
+ * EIO of it. */
+static int may_write(int fd, int flags)
+{
+	struct statx sx;
+
+	if (statx(fd, "", AT_EMPTY_PATH, STATX_TYPE, &sx))
+		return -errno;
+	if (sx.stx_attributes & STATX_ATTR_IMMUTABLE)
+		return -EPERM;
+	return sx.stx_attributes & STATX_ATTR_APPEND && (flags & (O_APPEND | O_TRUNC)) != O_APPEND
+		       ? -EPERM
+		       : 0;
+}
+
+static int backing_open(struct tier *t, int fd)
+{
+	int id = t->pass.open(t->pass.ctx, fd);
+
+	if (id == -EOPNOTSUPP) { /* O_PATH, before Linux 6.12 */
+		cleanup_fd int real = hot_reopen(fd, O_RDONLY | O_NOATIME | O_NONBLOCK);
+
+		id = real < 0 ? real : t->pass.open(t->pass.ctx, real);
+	}
+	if ((id == -EPERM || id == -ENOSYS || id == -EOPNOTSUPP) &&
+	    !atomic_exchange(&t->pass_off, true))
+		log_warn("the kernel refuses passthrough (%s): all reads and writes go through the "
+			 "daemon",
+			 strerror(-id));
+	return id;
+}
+
+/* The backing id for an open, 0: it may not pass us by, or -errno. [N] */
+static int pass(struct tier *t, struct node *n, int flags, int fd)
+{
+	struct node_fd nfd = {.fd = -1};
+	int r = 0;
+
+	if (!t->pass.open || n->mediated || atomic_load(&t->pass_off))
+		return 0;
+	if (n->backing && !is_writing(flags)) /* as all who have it open */
+		return n->backing;
+	if (fd < 0) {
+		r = tier_fd_get(t, n, &nfd);
+		fd = nfd.fd;
+	}
+	if (!r && is_writing(flags))
+		r = may_write(fd, flags);
+	/* O_APPEND: the kernel's own file would go on appending after fcntl(2) has turned it off.
+	 */
+	bool through = is_writing(flags) && (disk_is_tight(t) || flags & O_APPEND);
+
+	if (!r && !n->backing && !(through && unmapped(t, n))) {
+		int id = backing_open(t, fd);
+
+		n->backing = id > 0 ? id : 0;
+	}
+	if (nfd.fd >= 0)
+		tier_fd_put(t, &nfd);
+	return r ? r : n->backing;
+}
+
+int grant_way(struct tier *t, struct node *n, int flags, int fd)
+{
+	int id = node_is_cold(n) ? 0 : pass(t, n, flags, fd);
+
+	if (id < 0)
+		return id;
+
+	n->opens++;
+	if (!id) {
+		n->mediated++;
+		return 0;
+	}
+	n->passed++;
+	if (is_writing(flags)) {
+		atomic_fetch_add(&n->writers, 1);
+		node_flag(n, NODE_MAPPED, 0);
+	}
+	return id;
+}
+
+void grant_end(struct tier *t, struct node *n, int flags, int backing)
+{
+	n->opens--;
+	if (!backing) {
+		n->mediated--;
+		return;
+	}
+	if (is_writing(flags))
+		atomic_fetch_sub(&n->writers, 1);
+	if (--n->passed)
+		return;
+	t->pass.close(t->pass.ctx, n->backing);
+	n->backing = 0;
+}
