@@ -11,9 +11,11 @@ struct fs;
 
 struct fs_opts {
 	bool read_only, noatime, debug;
-	bool dir_handles; /* the hot file system is btrfs, see src/fs/dirs.c */
-	bool passthrough; /* where the kernel has it */
-	unsigned threads; /* threads that always wait for requests; 0: 2 x CPUs, at least 4 */
+	bool blocks_at_once; /* the hot file system is ext4: st_blocks of small files is final, see
+				src/fs/reply.c */
+	bool dir_handles;    /* the hot file system is btrfs, see src/fs/dirs.c */
+	bool passthrough;    /* where the kernel has it */
+	unsigned threads;    /* threads that always wait for requests; 0: 2 x CPUs, at least 4 */
 };
 
 /* Make a session on an open, mounted /dev/fuse descriptor (taken also on failure). */

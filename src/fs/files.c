@@ -188,7 +188,7 @@ void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
 		reply_err(req, r);
 		return;
 	}
-	entry_out(&out.entry, f, n, &st);
+	created_out(&out.entry, n, &st);
 	if (fuse_reply_buf(req, (char *)&out, sizeof(out)) < 0) {
 		tier_release_file(f->t, handle_take(f->h, HANDLE_FILE, out.open.fh));
 		tier_forget(f->t, node_id(n), 1);

@@ -103,8 +103,7 @@ void fill_attr(struct fuse_attr *a, const struct stat *st);
 /* The answers to OPEN, CREATE and TMPFILE, in the kernel's own structures: libfuse 3.14 has no
  * passthrough. */
 void open_out(struct abi_open_out *out, uint64_t fh, const struct file *file);
-void entry_out(struct fuse_entry_out *out, const struct fs *f, struct node *n,
-	       const struct stat *st);
+void created_out(struct fuse_entry_out *out, struct node *n, const struct stat *st);
 void reply_err(fuse_req_t req, int err); /* 0 or -errno; maps internal errors to EIO */
 /* Reply an entry that has been looked up (its lookup count is given back when the reply fails). */
 void reply_node(fuse_req_t req, struct node *n, const struct stat *st);

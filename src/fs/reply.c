@@ -5,9 +5,11 @@
 
 #include <sys/stat.h>
 
-/* Attributes change behind the kernel's back in one way only: allocation settles (delayed
- * allocation, trimming after the last close) for some time after a file was changed. */
-#define SETTLE_SEC 60
+/* Attributes change behind the kernel's back in one more way: allocation settles (delayed
+ * allocation, trimming after the last close) for some time after a file was changed. A small file
+ * on ext4 has its blocks counted from the first. */
+#define SETTLE_SEC  60
+#define SETTLE_SIZE (64 << 10)
 
 double attr_timeout(const struct fs *f, struct node *n, const struct stat *st)
 {
@@ -17,6 +19,8 @@ double attr_timeout(const struct fs *f, struct node *n, const struct stat *st)
 		return ENTRY_TIMEOUT;
 	if (!tier_attr_stable(f->t, n))
 		return 0;
+	if (f->o.blocks_at_once && st->st_size <= SETTLE_SIZE)
+		return ENTRY_TIMEOUT;
 	clock_gettime(CLOCK_REALTIME_COARSE, &now);
 	return now.tv_sec - st->st_ctim.tv_sec < SETTLE_SEC ? 1 : ENTRY_TIMEOUT;
 }
@@ -42,15 +46,16 @@ void fill_attr(struct fuse_attr *a, const struct stat *st)
 	};
 }
 
-void entry_out(struct fuse_entry_out *out, const struct fs *f, struct node *n,
-	       const struct stat *st)
-{
-	double valid = attr_timeout(f, n, st);
+/* The attributes are good for the permission check of the open that is being answered: nobody can
+ * have mapped the file yet. */
+#define CREATED_NSEC 100000000
 
+void created_out(struct fuse_entry_out *out, struct node *n, const struct stat *st)
+{
 	*out = (struct fuse_entry_out){
 		.nodeid = node_id(n),
 		.entry_valid = (uint64_t)ENTRY_TIMEOUT,
-		.attr_valid = (uint64_t)valid,
+		.attr_valid_nsec = CREATED_NSEC,
 	};
 	fill_attr(&out->attr, st);
 }

@@ -76,7 +76,7 @@ void tmpfile_answer(struct fs *f, int devfd, const uint8_t *req, size_t len)
 			log_debug("tmpfile: reply: %s", strerror(errno));
 		return;
 	}
-	entry_out(&eo, f, n, &st);
+	created_out(&eo, n, &st);
 	oh.len = sizeof(oh) + sizeof(eo) + sizeof(oo);
 	if (writev(devfd, iov, 3) < 0) { /* the caller was interrupted */
 		tier_release_file(f->t, handle_take(f->h, HANDLE_FILE, oo.fh));

@@ -222,6 +222,7 @@ int serve(struct start *s, int dev_fd, struct report *rep, struct outcome *o)
 		.noatime = s->cfg->noatime,
 		.debug = s->cfg->debug,
 		.passthrough = s->cfg->passthrough != PASSTHROUGH_OFF,
+		.blocks_at_once = hot_fs_type(s->hot) == HOT_EXT4,
 		.dir_handles = hot_fs_type(s->hot) == HOT_BTRFS,
 	};
 	int r;
