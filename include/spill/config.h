@@ -11,8 +11,9 @@ struct config {
 	char *dir;   /* absolute, symlinks resolved in all but the last component, which is none */
 	/* watermarks, percent of the hot tier in use */
 	unsigned high, low, critical;
-	bool auto_spill;           /* auto=on|off, on */
-	bool spill_all;            /* spill=layers|all, layers */
+	bool supervisor; /* supervisor=on|off, on: a daemon that dies is replaced under the mount */
+	bool auto_spill; /* auto=on|off, on */
+	bool spill_all;  /* spill=layers|all, layers */
 	unsigned min_age_sec;      /* min-age=30s|5m|1h|2d, 60 s: younger files are not spilled
 				      automatically */
 	uint64_t min_size_bytes;   /* min-size=, 1 */

@@ -9,13 +9,26 @@
 
 struct fs;
 
+struct fs_orphan {
+	uint64_t nodeid;
+	int fd; /* O_PATH */
+};
+
+/* A new memfd for what must outlive the daemon (src/fs/state.h): an fd or -errno. */
+int fs_state_new(void);
+
 struct fs_opts {
 	bool read_only, noatime, debug;
 	bool blocks_at_once; /* the hot file system is ext4: st_blocks of small files is final, see
 				src/fs/reply.c */
 	bool dir_handles;    /* the hot file system is btrfs, see src/fs/dirs.c */
 	bool passthrough;    /* where the kernel has it */
-	unsigned threads;    /* threads that always wait for requests; 0: 2 x CPUs, at least 4 */
+	int state_fd;        /* of fs_state_new; borrowed */
+	bool resume;         /* the state is of a daemon that died; dev_fd's kernel side goes on */
+	/* Inodes without a name that were kept alive for us (tier_on_orphan), borrowed. */
+	const struct fs_orphan *orphans;
+	size_t n_orphans;
+	unsigned threads; /* threads that always wait for requests; 0: 2 x CPUs, at least 4 */
 };
 
 /* Make a session on an open, mounted /dev/fuse descriptor (taken also on failure). */
@@ -27,6 +40,9 @@ int fs_run(struct fs *f);
 /* From another thread: wait until the kernel's INIT has been answered. -ETIMEDOUT after 10 s. */
 int fs_wait_ready(struct fs *f);
 bool fs_passthrough(const struct fs *f); /* once ready: the kernel has it, and may */
+/* Daemons this mount has had, and requests that the kernel sent again because one died over them.
+ */
+void fs_lives(const struct fs *f, uint64_t *ret_lives, uint64_t *ret_again);
 /* How many requests with this opcode came since the mount; *ret_name NULL: no such one. */
 #define FS_OPCODES 64
 uint64_t fs_requests(const struct fs *f, unsigned opcode, const char **ret_name);

@@ -71,10 +71,10 @@ int mnt_guard_down(const char *dir);
  */
 int mnt_hot_fd(const char *dir);
 
-/* Mount FUSE over dir: opens /dev/fuse, mount(2) with fsname=source, subtype spillfs. Returns the
- * device fd. Mount flags from the caller (MS_NOSUID, ...). The guard must be on top: -EALREADY
- * there is a spillfs by now, -ESTALE the guard is gone. */
-int mnt_fuse(const char *dir, const char *source, unsigned long flags, unsigned max_read);
+/* Mount FUSE over dir, on the open /dev/fuse fd: mount(2) with fsname=source, subtype spillfs.
+ * Mount flags from the caller (MS_NOSUID, ...). The guard must be on top: -EALREADY there is a
+ * spillfs by now, -ESTALE the guard is gone. */
+int mnt_fuse(const char *dir, const char *source, unsigned long flags, unsigned max_read, int fd);
 /* Readahead window of a mounted FUSE file system, by its device number; after INIT, which only
  * lowers the kernel's default of 128 KiB (include/linux/mm.h, VM_READAHEAD_PAGES). -errno: no sysfs
  * here, or read-only; everything works without it, slower. */

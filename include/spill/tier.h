@@ -68,6 +68,11 @@ int tier_fix_attr(struct tier *t, struct node *n, int fd, struct stat *st);
  * keep ctime. NULL ends it. Not while requests or workers run. */
 typedef void (*tier_attr_fn)(void *ctx, uint64_t nodeid);
 void tier_on_attr_change(struct tier *t, tier_attr_fn fn, void *ctx);
+/* fn(ctx, nodeid, fd) is called when an inode without a name is open and mediated, so that only our
+ * descriptor (borrowed) keeps it alive: somebody else may hold it too, in case we die. fd -1: no
+ * longer. Called under locks; must not wait for requests. */
+typedef void (*tier_orphan_fn)(void *ctx, uint64_t nodeid, int fd);
+void tier_on_orphan(struct tier *t, tier_orphan_fn fn, void *ctx);
 
 /* ---- open files
  * ------------------------------------------------------------------------------------------
@@ -78,6 +83,14 @@ struct file;
 int tier_open_file(struct tier *t, struct node *n, int flags, struct file **ret);
 /* Wrap an fd the caller just created on n (O_CREAT, O_TMPFILE). Takes the fd. */
 int tier_adopt_file(struct tier *t, struct node *n, int fd, int flags, struct file **ret);
+/* A file that was granted (with this backing id, or 0) before a daemon died, by its handle as
+ * tier_handle told it. orphan: an O_PATH fd of the inode, borrowed, or -1. Before any request. */
+int tier_adopt_open(struct tier *t, uint64_t nodeid, const struct hot_fh *fh, int orphan, int flags,
+		    int backing, struct file **ret);
+/* What nodeid does not say of n; len 0: it says all. */
+void tier_handle(const struct node *n, struct hot_fh *ret);
+/* The kernel knows nodes from before: they stay known until it forgets them. */
+void tier_resumed(struct tier *t);
 bool tier_would_block(struct tier *t, struct node *n, int flags);
 /* ---- passthrough: the kernel reads and writes the hot inode itself.
  * A backing id stands for an inode at the device. open: fd is O_PATH; an id > 0 or -errno, where

@@ -5,7 +5,7 @@
 _spillctl()
 {
 	local cur prev verb="" word i
-	local verbs='status ls info spill recall layers check unguard version help'
+	local verbs='status ls info spill recall layers check unguard restart version help'
 	local opts='--mount --json --quiet --help'
 	local IFS=$' \t\n'
 	COMPREPLY=()
@@ -50,7 +50,7 @@ _spillctl()
 		compopt -o filenames
 		mapfile -t COMPREPLY < <(compgen -f -- "$cur")
 		;;
-	status | check | unguard)
+	status | check | unguard | restart)
 		compopt -o filenames
 		mapfile -t COMPREPLY < <(compgen -d -- "$cur")
 		;;

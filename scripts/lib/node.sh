@@ -52,7 +52,7 @@ node_mount()
 node_umount()
 {
 	local pid i
-	pid=$(node_daemon)
+	pid=$(node_main)
 	umount "$NODE" || return 1
 	[ -n "$pid" ] || return 0
 	for ((i = 0; i < 600; i++)); do
@@ -102,10 +102,14 @@ node_status()
 	"$NODE_BIN/spillctl" -m "$NODE" status "$@"
 }
 
-# Pid of the daemon that serves the mount.
-node_daemon()
+# Pid of the process whose end is the end of the mount (the supervisor), and of the daemon that serves it.
+node_main()
 {
 	cat "${SPILLFS_RUN_DIR:-/run/spillfs}"/*/pid 2>/dev/null | head -n 1
+}
+node_daemon()
+{
+	cat "${SPILLFS_RUN_DIR:-/run/spillfs}"/*/daemon 2>/dev/null | head -n 1
 }
 
 node_done()

@@ -15,6 +15,7 @@ void config_init(struct config *c)
 		.low = 65,
 		.critical = 82,
 		.auto_spill = true,
+		.supervisor = true,
 		.min_age_sec = 60,
 		.min_size_bytes = 1,
 		.pack_size_bytes = 128u << 20,

@@ -48,6 +48,7 @@ const struct option_desc config_options[] = {
 	{NUM(OPT_UINT, "level", level, 1, 19)},
 	{NUM(OPT_UINT, "threads", threads, 0, 256)},
 	{NUM(OPT_AGE, "interval", interval_sec, 1, 3600)},
+	{WORD("supervisor", supervisor, "off", "on")},
 	{CHOICE("passthrough", passthrough, "auto", "on", "off")},
 	{FLAG(OPT_SET, "debug", debug)},
 	{.name = NULL},

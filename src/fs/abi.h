@@ -12,6 +12,10 @@
 #define ABI_HANDLE_KILLPRIV_V2 (1u << 28) /* 7.33 */
 
 #define ABI_PASSTHROUGH (1ull << 37) /* 7.40 */
+#define ABI_HAS_RESEND  (1ull << 39) /* 7.41 */
+
+#define ABI_UNIQUE_RESEND (1ull << 63) /* fuse_in_header.unique of a request that comes again */
+#define ABI_NOTIFY_RESEND 7            /* fuse_out_header.error with unique 0 */
 
 /* struct fuse_init_out: bytes from its begin */
 #define ABI_INIT_OUT_FLAGS2      32 /* u32, 7.36 */

@@ -28,6 +28,12 @@ void count_request(struct fs *f, uint32_t opcode)
 		atomic_fetch_add_explicit(&f->requests[opcode], 1, memory_order_relaxed);
 }
 
+void fs_lives(const struct fs *f, uint64_t *ret_lives, uint64_t *ret_again)
+{
+	*ret_lives = atomic_load(&f->state->lives);
+	*ret_again = atomic_load(&f->state->again);
+}
+
 uint64_t fs_requests(const struct fs *f, unsigned opcode, const char **ret_name)
 {
 	*ret_name = opcode < FS_OPCODES ? names[opcode] : NULL;

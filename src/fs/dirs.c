@@ -39,12 +39,36 @@ struct dirh {
 	char buf[DIR_BUF];
 };
 
+struct dirh *dirh_new(struct fs *f, struct node *n, int *ret_err)
+{
+	struct dirh *d = malloc(sizeof(*d));
+	int fd = d ? dir_open(f, n) : -ENOMEM;
+
+	*ret_err = MIN(fd, 0);
+	if (fd < 0) {
+		free(d);
+		return NULL;
+	}
+	d->fd = fd;
+	d->next = 0;
+	d->pos = d->len = 0;
+	return d;
+}
+
+void dirh_free(struct dirh *d)
+{
+	if (!d)
+		return;
+	close(d->fd);
+	free(d);
+}
+
 void op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
+	struct state_slot what = {.unique = cur_raw.unique, .nodeid = ino};
 	struct fs *f = fs_of(req);
 	struct dirh *d;
 	struct node *n;
-	uint64_t fh;
 
 	if (!f->dir_handles) {
 		reply_err(req, -ENOSYS);
@@ -56,39 +80,22 @@ void op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 		reply_err(req, r);
 		return;
 	}
-	d = malloc(sizeof(*d));
-	r = d ? dir_open(f, n) : -ENOMEM;
+	d = dirh_new(f, n, &r);
 	tier_put(f->t, n);
-	if (r >= 0) {
-		d->fd = r;
-		d->next = 0;
-		d->pos = d->len = 0;
-		r = handle_put(f->h, HANDLE_DIR, d, &fh);
-		if (r)
-			close(d->fd);
-	}
-	if (r < 0) {
-		free(d);
+	if (!r)
+		r = handle_put(f->h, HANDLE_DIR, d, &what, &fi->fh);
+	if (r) {
+		dirh_free(d);
 		reply_err(req, r);
-		return;
-	}
-	fi->fh = fh;
-	if (fuse_reply_open(req, fi) < 0) {
-		handle_take(f->h, HANDLE_DIR, fh);
-		close(d->fd);
-		free(d);
+	} else if (fuse_reply_open(req, fi) < 0) {
+		dirh_free(handle_take(f->h, HANDLE_DIR, fi->fh));
 	}
 }
 
 void op_releasedir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
-	struct dirh *d = handle_take(fs_of(req)->h, HANDLE_DIR, fi->fh);
-
 	(void)ino;
-	if (d) {
-		close(d->fd);
-		free(d);
-	}
+	dirh_free(handle_take(fs_of(req)->h, HANDLE_DIR, fi->fh));
 	fuse_reply_err(req, 0);
 }
 

@@ -23,20 +23,36 @@ static int hot_flags(const struct fs *f, int flags)
 	return f->o.noatime ? flags | O_NOATIME : flags;
 }
 
+int handle_file(struct fs *f, struct node *n, int flags, struct file *file,
+		struct abi_open_out *out)
+{
+	struct state_slot what = {
+		.unique = cur_raw.unique,
+		.nodeid = node_id(n),
+		.flags = flags,
+		.backing = file_backing(file),
+	};
+	uint64_t fh;
+
+	tier_handle(n, &what.fh);
+	int r = handle_put(f->h, HANDLE_FILE, file, &what, &fh);
+
+	if (!r)
+		open_out(out, fh, file);
+	return r;
+}
+
 static int open_node(fuse_req_t req, struct node *n, int flags, struct abi_open_out *out,
 		     struct file **ret)
 {
 	struct fs *f = fs_of(req);
-	uint64_t fh;
 	int r = tier_open_file(f->t, n, hot_flags(f, flags), ret);
 
 	if (r)
 		return r;
-	r = handle_put(f->h, HANDLE_FILE, *ret, &fh);
+	r = handle_file(f, n, hot_flags(f, flags), *ret, out);
 	if (r)
 		tier_release_file(f->t, *ret);
-	else
-		open_out(out, fh, *ret);
 	return r;
 }
 
@@ -124,7 +140,6 @@ static int create_new(fuse_req_t req, struct node *dir, const char *name, int fd
 {
 	struct fs *f = fs_of(req);
 	struct file *file = NULL;
-	uint64_t fh;
 	int r = tier_lookup_fd(f->t, dir, name, fd, ret, st);
 
 	if (r) {
@@ -134,7 +149,7 @@ static int create_new(fuse_req_t req, struct node *dir, const char *name, int fd
 	tier_created(f->t);
 	r = tier_adopt_file(f->t, *ret, fd, hot_flags(f, flags), &file);
 	if (!r)
-		r = handle_put(f->h, HANDLE_FILE, file, &fh);
+		r = handle_file(f, *ret, hot_flags(f, flags), file, out);
 	if (r) {
 		if (file)
 			tier_release_file(f->t, file);
@@ -142,7 +157,6 @@ static int create_new(fuse_req_t req, struct node *dir, const char *name, int fd
 		tier_put(f->t, *ret);
 		return r;
 	}
-	open_out(out, fh, file);
 	return 0;
 }
 
@@ -170,6 +184,9 @@ void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
 		reply_err(req, r);
 		return;
 	}
+	struct state_intent was;
+	bool again = intent_begin(req, 0, 0, &was);
+
 	creds_enter(c->uid, c->gid, c->umask);
 	int fd = openat(dfd.fd, name,
 			(hot_flags(f, fi->flags) & ~(O_TRUNC | O_APPEND)) | O_CREAT | O_EXCL |
@@ -180,7 +197,8 @@ void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
 	creds_leave();
 	if (!r)
 		r = create_new(req, dir, name, fd, fi->flags, &out.open, &n, &st);
-	else if (r == -EEXIST && !(fi->flags & O_EXCL))
+	else if (r == -EEXIST &&
+		 (!(fi->flags & O_EXCL) || (again && born_since(dfd.fd, name, &was))))
 		r = open_existing(req, dir, name, fi->flags, &out.open, &n, &st);
 	tier_fd_put(f->t, &dfd);
 	tier_put(f->t, dir);

@@ -13,6 +13,8 @@
 
 #include "abi.h"
 
+#include "state.h"
+
 #include <fuse_lowlevel.h>
 #include <linux/fuse.h>
 #include <stdatomic.h>
@@ -30,6 +32,9 @@ struct fs {
 	struct fs_opts o;
 	char *mountpoint;
 	struct handles *h;
+	struct state *state;
+	bool replayed;       /* that was done: its reply is not sent */
+	bool replay;         /* the kernel has its answer to INIT: libfuse gets the old request */
 	bool dir_handles;    /* see dirs.c */
 	bool fill;           /* see files.c */
 	bool pass;           /* the kernel has passthrough, and may */
@@ -49,14 +54,17 @@ struct fs {
 	bool *used;
 };
 
-#define FS_THREADS_MAX 256
+#define FS_THREADS_MAX STATE_WORKERS
 
 /* The raw request this thread works on, for what libfuse does not pass on (valid during an
  * operation). */
 struct raw_req {
 	const uint8_t *buf;
 	size_t len;
+	uint64_t unique; /* without the mark of one that comes again */
+	bool again;
 };
+extern _Thread_local unsigned worker_slot; /* of this thread, below FS_THREADS_MAX */
 extern _Thread_local struct raw_req cur_raw;
 /* The request's fixed-size argument struct, or NULL when it is shorter than need. */
 const void *raw_arg(size_t need);
@@ -69,12 +77,31 @@ static inline struct fs *fs_of(fuse_req_t req)
 /* Page-aligned buffer of IO_MAX bytes of this thread (O_DIRECT), or NULL. */
 void *io_buffer(void);
 
-/* ---- handles.c: numbers for open files; no pointer ever goes to the kernel */
-int handles_new(struct handles **ret);
+/* ---- handles.c: numbers for open files; no pointer ever goes to the kernel. A handle without a
+ * pointer (NULL) is one whose file could not be opened again after a daemon's death. */
+int handles_new(struct handles **ret, struct state *state);
 void handles_free(struct handles *h);
-int handle_put(struct handles *h, enum handle_kind kind, void *p, uint64_t *ret_fh);
+/* what: all but kind and gen. */
+int handle_put(struct handles *h, enum handle_kind kind, void *p, const struct state_slot *what,
+	       uint64_t *ret_fh);
 void *handle_get(struct handles *h, enum handle_kind kind, uint64_t fh); /* NULL: no such handle */
 void *handle_take(struct handles *h, enum handle_kind kind, uint64_t fh);
+/* The one that a request which comes again was about to be given. */
+void *handle_take_unanswered(struct handles *h, uint64_t unique, enum handle_kind *ret_kind);
+/* Before any of the above, after a death: fn makes its pointer for each handle. */
+typedef void *(*handle_adopt_fn)(void *ctx, enum handle_kind kind, const struct state_slot *what);
+int handles_adopt(struct handles *h, handle_adopt_fn fn, void *ctx);
+
+/* ---- resume.c: going on where a daemon before us was killed */
+int resume_handles(struct fs *f);
+/* A request comes again: nothing that was prepared for its answer counts. */
+void resume_request(struct fs *f, uint64_t unique);
+/* A change that cannot be made twice begins. Returns whether it was begun before already, by a
+ * daemon that was killed before it could answer; *was then is what it noted. */
+bool intent_begin(fuse_req_t req, uint64_t a, uint64_t b, struct state_intent *was);
+/* Was name in dirfd born (or its inode changed: link, rename) after the intent's begin? */
+bool born_since(int dirfd, const char *name, const struct state_intent *was);
+bool changed_since(int dirfd, const char *name, const struct state_intent *was);
 
 /* ---- creds.c: act with a caller's ids while creating; capabilities stay */
 void creds_init(void); /* once, before threads */
@@ -97,12 +124,20 @@ bool side_effect_take(fuse_req_t req, fuse_ino_t ino, enum side_effect what);
 bool fsetid_drop(fuse_req_t req, const struct stat *st);
 void fsetid_restore(void);
 
+/* ---- dirs.c: a position in an open directory; -errno in *ret_err */
+struct dirh;
+struct dirh *dirh_new(struct fs *f, struct node *n, int *ret_err);
+void dirh_free(struct dirh *d);
+
 /* ---- reply helpers */
 double attr_timeout(const struct fs *f, struct node *n, const struct stat *st);
 void fill_attr(struct fuse_attr *a, const struct stat *st);
 /* The answers to OPEN, CREATE and TMPFILE, in the kernel's own structures: libfuse 3.14 has no
  * passthrough. */
 void open_out(struct abi_open_out *out, uint64_t fh, const struct file *file);
+/* Give an open file its handle. */
+int handle_file(struct fs *f, struct node *n, int flags, struct file *file,
+		struct abi_open_out *out);
 void created_out(struct fuse_entry_out *out, struct node *n, const struct stat *st);
 void reply_err(fuse_req_t req, int err); /* 0 or -errno; maps internal errors to EIO */
 /* Reply an entry that has been looked up (its lookup count is given back when the reply fails). */

@@ -18,12 +18,35 @@ const void *raw_arg(size_t need)
 	return cur_raw.buf + sizeof(struct fuse_in_header);
 }
 
+/* What the kernel asked of the first daemon: libfuse must know its offer. */
+static ssize_t replay_init(struct fs *f, void *buf, size_t len)
+{
+	size_t n = MIN(len, f->state->init_len);
+
+	f->replay = false;
+	f->replayed = true;
+	memcpy(buf, f->state->init, n);
+	return (ssize_t)n;
+}
+
+/* Every request without an answer once more, marked. Before Linux 6.9 there is no such thing: what
+ * was being done then waits for an interrupt. */
+static void ask_again(struct fs *f)
+{
+	struct fuse_out_header oh = {.len = sizeof(oh), .error = ABI_NOTIFY_RESEND};
+
+	if (write(f->dev_fd, &oh, sizeof(oh)) != sizeof(oh))
+		log_warn("the kernel cannot send requests again (%s): those that the daemon had "
+			 "taken when it died wait until they are interrupted",
+			 strerror(errno));
+}
+
 static ssize_t io_read(int fd, void *buf, size_t len, void *userdata)
 {
 	struct fs *f = userdata;
 
 	for (;;) {
-		ssize_t n = read(fd, buf, len);
+		ssize_t n = f->replay ? replay_init(f, buf, len) : read(fd, buf, len);
 
 		if (n < (ssize_t)sizeof(struct fuse_in_header)) {
 			cur_raw = (struct raw_req){0};
@@ -31,7 +54,17 @@ static ssize_t io_read(int fd, void *buf, size_t len, void *userdata)
 		}
 		const struct fuse_in_header *h = buf;
 
-		cur_raw = (struct raw_req){.buf = buf, .len = (size_t)n};
+		cur_raw = (struct raw_req){
+			.buf = buf,
+			.len = (size_t)n,
+			.unique = h->unique & ~ABI_UNIQUE_RESEND,
+			.again = h->unique & ABI_UNIQUE_RESEND,
+		};
+		atomic_fetch_add_explicit(&f->state->progress, 1, memory_order_relaxed);
+		if (unlikely(cur_raw.again)) {
+			atomic_fetch_add(&f->state->again, 1);
+			resume_request(f, cur_raw.unique);
+		}
 		count_request(f, h->opcode);
 		if (h->opcode == ABI_OP_TMPFILE) {
 			tmpfile_answer(f, fd, buf, (size_t)n);
@@ -48,20 +81,29 @@ static ssize_t io_read(int fd, void *buf, size_t len, void *userdata)
 			f->pass = f->o.passthrough && f->kernel_flags & ABI_PASSTHROUGH;
 			if (f->pass)
 				backing_use(f);
+			if (!f->state->init_len && n <= STATE_INIT) {
+				memcpy(f->state->init, buf, (size_t)n);
+				f->state->init_len = (uint32_t)n;
+			}
 		}
 		return n;
 	}
 }
 
-/* A stack depth of one: an overlay may lie on us, but no overlay on that one. */
-static void offer_passthrough(struct fuse_init_out *out)
+static void accept_flag(struct fuse_init_out *out, uint64_t flag)
 {
 	uint8_t *p = (uint8_t *)out;
 
 	out->flags |= ABI_INIT_EXT;
 	put_le32(p + ABI_INIT_OUT_FLAGS2,
-		 get_le32(p + ABI_INIT_OUT_FLAGS2) | (uint32_t)(ABI_PASSTHROUGH >> 32));
-	put_le32(p + ABI_INIT_OUT_STACK_DEPTH, 1);
+		 get_le32(p + ABI_INIT_OUT_FLAGS2) | (uint32_t)(flag >> 32));
+}
+
+/* A stack depth of one: an overlay may lie on us, but no overlay on that one. */
+static void accept_passthrough(struct fuse_init_out *out)
+{
+	accept_flag(out, ABI_PASSTHROUGH);
+	put_le32((uint8_t *)out + ABI_INIT_OUT_STACK_DEPTH, 1);
 }
 
 static ssize_t io_writev(int fd, struct iovec *iov, int count, void *userdata)
@@ -77,11 +119,15 @@ static ssize_t io_writev(int fd, struct iovec *iov, int count, void *userdata)
 		if (f->kernel_flags & ABI_HANDLE_KILLPRIV_V2)
 			out->flags |= ABI_HANDLE_KILLPRIV_V2;
 		if (f->pass)
-			offer_passthrough(out);
+			accept_passthrough(out);
+		if (f->kernel_flags & ABI_HAS_RESEND)
+			accept_flag(out, ABI_HAS_RESEND);
 	}
-	ssize_t n = writev(fd, iov, count);
+	ssize_t n = init && f->replayed ? (ssize_t)oh->len : writev(fd, iov, count);
 
 	if (init && n >= 0) {
+		if (f->replayed)
+			ask_again(f);
 		pthread_mutex_lock(&f->lock);
 		f->init_unique = 0;
 		f->ready = true;

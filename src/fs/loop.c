@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 #include <sys/utsname.h>
 
+_Thread_local unsigned worker_slot;
 static _Thread_local void *tl_io;
 
 void *io_buffer(void)
@@ -33,7 +34,8 @@ static void went_busy(struct fs *f)
 {
 	pthread_mutex_lock(&f->lock);
 	f->idle--;
-	if (!f->idle && f->nthreads < FS_THREADS_MAX && !fuse_session_exited(f->se))
+	/* Not beside INIT: after a takeover the kernel has requests waiting. */
+	if (!f->idle && f->ready && f->nthreads < FS_THREADS_MAX && !fuse_session_exited(f->se))
 		spawn_locked(f);
 	pthread_mutex_unlock(&f->lock);
 }
@@ -76,6 +78,7 @@ static void *worker(void *p)
 	sigset_t usr1;
 
 	free(p);
+	worker_slot = a.slot;
 	sigemptyset(&usr1);
 	sigaddset(&usr1, SIGUSR1);
 	pthread_sigmask(SIG_UNBLOCK, &usr1, NULL);
@@ -152,7 +155,12 @@ int fs_new(struct fs **ret, struct tier *t, int dev_fd, const char *mountpoint,
 	f->used = calloc(FS_THREADS_MAX, sizeof(*f->used));
 	pthread_mutex_init(&f->lock, NULL);
 	pthread_cond_init(&f->cond, NULL);
-	if (!f->mountpoint || !f->threads || !f->used || handles_new(&f->h))
+	if (!f->mountpoint || !f->threads || !f->used)
+		goto fail;
+	r = state_map(o->state_fd, &f->state);
+	if (!r)
+		r = handles_new(&f->h, f->state);
+	if (r)
 		goto fail;
 	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
 
@@ -173,8 +181,18 @@ int fs_new(struct fs **ret, struct tier *t, int dev_fd, const char *mountpoint,
 	if (r)
 		goto fail;
 	tier_on_attr_change(t, attr_changed, f);
+	atomic_fetch_add(&f->state->lives, 1);
+	if (o->resume) {
+		f->replay = true;
+		r = resume_handles(f);
+		if (r)
+			goto fail_resume;
+	}
 	*ret = f;
 	return 0;
+fail_resume:
+	fs_free(f);
+	return r;
 fail:
 	close(dev_fd);
 	fs_free(f);
@@ -247,6 +265,7 @@ void fs_free(struct fs *f)
 	if (f->se)
 		fuse_session_destroy(f->se);
 	handles_free(f->h);
+	state_unmap(f->state);
 	free(f->mountpoint);
 	free(f->threads);
 	free(f->used);

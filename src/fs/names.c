@@ -85,6 +85,9 @@ static void make(fuse_req_t req, fuse_ino_t parent, const char *name, enum make_
 		reply_err(req, r);
 		return;
 	}
+	struct state_intent was;
+	bool again = intent_begin(req, 0, 0, &was);
+
 	creds_enter(c->uid, c->gid, c->umask);
 	if (kind == MAKE_DIR)
 		r = mkdirat(a.fd.fd, name, mode);
@@ -94,6 +97,8 @@ static void make(fuse_req_t req, fuse_ino_t parent, const char *name, enum make_
 		r = symlinkat(target, a.fd.fd, name);
 	r = r ? -errno : 0;
 	creds_leave();
+	if (r == -EEXIST && again && born_since(a.fd.fd, name, &was))
+		r = 0;
 	if (r) {
 		reply_err(req, r);
 	} else {
@@ -119,6 +124,21 @@ void op_symlink(fuse_req_t req, const char *target, fuse_ino_t parent, const cha
 	make(req, parent, name, MAKE_LINK, 0, 0, target);
 }
 
+/* 0: no such inode. */
+static uint64_t ino_of(int fd)
+{
+	struct stat st;
+
+	return fd < 0 || fstat(fd, &st) ? 0 : st.st_ino;
+}
+
+static uint64_t ino_at(int dirfd, const char *name)
+{
+	struct stat st;
+
+	return fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW) ? 0 : st.st_ino;
+}
+
 void op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t newparent, const char *newname)
 {
 	struct node_fd src;
@@ -130,12 +150,18 @@ void op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t newparent, const char *n
 		reply_err(req, r);
 		return;
 	}
+	struct state_intent was;
+	bool again = intent_begin(req, 0, 0, &was);
+
 	r = node_get(req, ino, &n);
 	if (!r) {
 		r = tier_fd_get(a.t, n, &src);
 		if (!r) {
 			if (linkat(src.fd, "", a.fd.fd, newname, AT_EMPTY_PATH))
 				r = -errno;
+			if (r == -EEXIST && again && ino_of(src.fd) == ino_at(a.fd.fd, newname) &&
+			    changed_since(a.fd.fd, newname, &was))
+				r = 0;
 			tier_fd_put(a.t, &src);
 		}
 		if (!r)
@@ -158,9 +184,16 @@ static void remove_name(fuse_req_t req, fuse_ino_t parent, const char *name, int
 		reply_err(req, r);
 		return;
 	}
+	struct state_intent was;
+	bool again = intent_begin(req, 0, 0, &was);
 	int victim = openat(a.fd.fd, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
 
 	r = victim < 0 ? -errno : 0;
+	if (r == -ENOENT && again) { /* what its going means is found by the scan after a death */
+		reply_err(req, 0);
+		at_put(&a);
+		return;
+	}
 	if (!r && unlinkat(a.fd.fd, name, flags))
 		r = -errno;
 	if (!r)
@@ -210,14 +243,20 @@ void op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t n
 			  ? -1
 			  : openat(to.fd.fd, newname, O_PATH | O_NOFOLLOW | O_CLOEXEC);
 
+	struct state_intent was;
+	uint64_t ino = ino_of(src);
+	bool again = intent_begin(req, ino, 0, &was);
+	/* A whiteout or what was exchanged for it may stand in the old place. */
+	bool done = again && ino != was.a && was.a && ino_at(to.fd.fd, newname) == was.a;
+
 	/* RENAME_WHITEOUT makes a device node, which belongs to the caller. */
 	if (flags & RENAME_WHITEOUT)
 		creds_enter(c->uid, c->gid, 0);
-	if (renameat2(from.fd.fd, name, to.fd.fd, newname, flags))
+	if (!done && renameat2(from.fd.fd, name, to.fd.fd, newname, flags))
 		r = -errno;
 	if (flags & RENAME_WHITEOUT)
 		creds_leave();
-	if (!r) {
+	if (!r && !done) {
 		renamed(from.t, src);
 		if (flags & RENAME_EXCHANGE)
 			renamed(from.t, dst);

@@ -13,7 +13,6 @@ static int make(struct fs *f, const struct fuse_in_header *h, const struct fuse_
 		struct abi_open_out *oo, struct node **ret, struct stat *st)
 {
 	struct file *file = NULL;
-	uint64_t fh;
 	struct node_fd dfd;
 	struct node *dir;
 	int r = tier_get(f->t, h->nodeid, &dir);
@@ -46,9 +45,8 @@ static int make(struct fs *f, const struct fuse_in_header *h, const struct fuse_
 	r = tier_adopt_file(f->t, *ret, fd, (int)in->flags & (O_ACCMODE | O_DIRECT | O_NOATIME),
 			    &file);
 	if (!r)
-		r = handle_put(f->h, HANDLE_FILE, file, &fh);
-	if (!r)
-		open_out(oo, fh, file);
+		r = handle_file(f, *ret, (int)in->flags & (O_ACCMODE | O_DIRECT | O_NOATIME), file,
+				oo);
 	if (r) {
 		if (file)
 			tier_release_file(f->t, file);

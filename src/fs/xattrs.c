@@ -37,6 +37,11 @@ static void xat_put(fuse_req_t req, struct xat *x)
 	tier_put(fs_of(req)->t, x->n);
 }
 
+static bool has_xattr(const struct xat *x, const char *name)
+{
+	return getxattr(x->path, name, NULL, 0) >= 0;
+}
+
 /* Setting an access ACL clears the setgid bit for a caller outside the file's group without
  * CAP_FSETID, as posix_acl_update_mode() does; libfuse 3.14 has no way to receive the kernel's flag
  * for it. */
@@ -70,8 +75,13 @@ void op_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *v
 	}
 	bool kill = !strcmp(name, "system.posix_acl_access") && acl_kills_sgid(req, &x, &st);
 
+	struct state_intent was;
+	bool again = intent_begin(req, flags & XATTR_CREATE && has_xattr(&x, name), 0, &was);
+
 	if (setxattr(x.path, name, value, size, flags))
 		r = -errno;
+	if (r == -EEXIST && again && !was.a) /* it is there because we did it */
+		r = 0;
 	if (!r && kill && !stat(x.path, &st))
 		chmod(x.path, st.st_mode & 07777 & ~(mode_t)S_ISGID);
 	if (!r)
@@ -152,8 +162,13 @@ void op_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name)
 		reply_err(req, r);
 		return;
 	}
+	struct state_intent was;
+	bool again = intent_begin(req, has_xattr(&x, name), 0, &was);
+
 	if (removexattr(x.path, name))
 		r = -errno;
+	if (r == -ENODATA && again && was.a)
+		r = 0;
 	if (!r)
 		tier_meta_changed(fs_of(req)->t, x.n);
 	if (!r && !strcmp(name, "security.capability"))

@@ -23,15 +23,14 @@ static int check_guard(const char *dir)
 	return state == MNT_BARE ? -ESTALE : -EALREADY;
 }
 
-int mnt_fuse(const char *dir, const char *source, unsigned long flags, unsigned max_read)
+int mnt_fuse(const char *dir, const char *source, unsigned long flags, unsigned max_read, int fd)
 {
-	cleanup_fd int fd = open("/dev/fuse", O_RDWR | O_CLOEXEC);
-	int err = fd < 0 ? (errno == ENOENT ? -ENODEV : -errno) : 0;
+	int err;
 	cleanup_free char *run = mnt_run_dir(dir);
 	char opts[160];
 
-	if (err || !run)
-		return err ? err : -ENOMEM;
+	if (!run)
+		return -ENOMEM;
 	cleanup_fd int lock = run_lock(run);
 
 	err = lock < 0 ? lock : check_guard(dir);
@@ -45,7 +44,7 @@ int mnt_fuse(const char *dir, const char *source, unsigned long flags, unsigned 
 			 max_read);
 	if (mount(source, dir, SPILLFS_FSTYPE, flags, opts) < 0)
 		return -errno;
-	return steal_fd(&fd);
+	return 0;
 }
 
 int mnt_readahead(unsigned dev_major, unsigned dev_minor, unsigned kib)

@@ -21,7 +21,8 @@
 #define RUN_TEXT_MAX  8192
 
 /* What an install leaves in it; the "hot" directory is removed by rmdir, never by its content. */
-static const char *const run_files[] = {RUN_IMAGE, "sock", "pid", "store", "dir"};
+static const char *const run_files[] = {RUN_IMAGE, RUN_NOATIME, "sock", "pid",
+					"daemon",  "store",     "dir"};
 
 char *path_join(const char *a, const char *b)
 {

@@ -44,6 +44,9 @@ static const struct verb verbs[] = {
 	 "spilled:\n"
 	 "without the mount they read as zeros.\n"
 	 "  --expose            do it all the same\n"},
+	{"restart", do_restart, 0, 1, 0, "[DIR]", "a new daemon takes the mount over",
+	 "What the daemon is doing is finished or given up, and the next one goes on: nobody who\n"
+	 "uses files notices more than a pause. Needs supervisor=on.\n"},
 	{"version", do_version, 0, 0, 0, "", "of spillctl and of the daemon", ""},
 	{"help", do_help, 0, 1, 0, "[VERB]", "this text, or more about VERB", ""},
 	{.name = NULL},

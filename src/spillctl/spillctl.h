@@ -44,6 +44,7 @@ int do_layers(const struct cli *c);
 int do_check(const struct cli *c);
 int do_version(const struct cli *c);
 int do_unguard(const struct cli *c);
+int do_restart(const struct cli *c);
 
 /* ---- out.c: text ----------------------------------------------------------------------------- */
 /* Print "spillctl: ..." on stderr, escaped, and with --json also {"error", "code"} on stdout, as

@@ -65,8 +65,12 @@ static void print_requests(const json_t *o)
 
 	json_object_foreach ((json_t *)reqs, key, v)
 		sum += json_is_integer(v) ? (uint64_t)json_integer_value(v) : 0;
-	printf("  kernel     %s requests; passthrough %s\n", fmt_count(sum),
+	printf("  kernel     %s requests; passthrough %s", fmt_count(sum),
 	       json_is_true(json_object_get(o, "passthrough")) ? "on" : "off");
+	if (jnum(o, "daemons") > 1)
+		printf("; daemon no. %s, %s requests taken over", fmt_count(jnum(o, "daemons")),
+		       fmt_count(jnum(o, "requests_again")));
+	putchar('\n');
 }
 
 /* What needs somebody's attention, or one line that nothing does. */

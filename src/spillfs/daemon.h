@@ -15,6 +15,8 @@ struct daemon {
 	struct fs *fs;
 	const struct config *cfg;
 	struct ctl_server *ctl;
+	/* Hand the mount over to a new daemon; false: there is no supervisor to start one. */
+	bool (*restart)(struct daemon *d);
 	uint64_t start_mono_ns; /* when the mount was made */
 };
 

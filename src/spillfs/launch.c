@@ -85,7 +85,7 @@ static void notify_manager(const char *text)
 		       (socklen_t)(offsetof(struct sockaddr_un, sun_path) + len));
 }
 
-static void send_outcome(struct report *rep, const struct outcome *o)
+void report_outcome(struct report *rep, const struct outcome *o)
 {
 	uint8_t code = (uint8_t)o->code;
 
@@ -105,10 +105,11 @@ void report_ready(struct report *rep)
 	notify_manager("READY=1");
 	if (rep->fd < 0)
 		return;
-	null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	if (!rep->keep_stdio)
+		null = open("/dev/null", O_RDWR | O_CLOEXEC);
 	for (int i = 0; null >= 0 && i < 3; i++)
 		dup2(null, i);
-	send_outcome(rep, &good);
+	report_outcome(rep, &good);
 }
 
 static void receive_outcome(int fd, pid_t child, struct outcome *o)
@@ -156,7 +157,7 @@ static _Noreturn void child_main(int fd, pid_t parent, bool debug, launch_fn fn,
 	if (fn(ctx, &rep, &o) < 0) {
 		if (rep.fd < 0)
 			log_err("%s", o.msg); /* the parent has left long ago */
-		send_outcome(&rep, &o);
+		report_outcome(&rep, &o);
 	}
 	exit(o.code);
 }

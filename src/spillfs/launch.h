@@ -10,6 +10,7 @@
 /* Where the news go that everything is usable. */
 struct report {
 	int fd; /* pipe to the waiting parent, -1 in the foreground */
+	bool keep_stdio;
 };
 
 /* The body of the daemon: returns 0 after a clean end, or -1 with *o filled. Calls report_ready
@@ -19,8 +20,10 @@ typedef int (*launch_fn)(void *ctx, struct report *rep, struct outcome *o);
 /* Run fn in this process (foreground), or in a child, returning when the child is usable or has
  * failed. o says how it went; in the child this does not return. */
 void launch(bool foreground, bool debug, launch_fn fn, void *ctx, struct outcome *o);
-/* Usable: let go of the parent, the terminal and stderr. */
+/* Usable: let go of the parent, and (but for keep_stdio) the terminal and stderr. */
 void report_ready(struct report *rep);
+/* It failed. */
+void report_outcome(struct report *rep, const struct outcome *o);
 /* From here on SIGTERM, SIGINT and SIGHUP wait for sigwait, and our parent's death means nothing to
  * us. */
 void launch_point_of_no_return(void);

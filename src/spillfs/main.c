@@ -6,38 +6,42 @@
 #include "launch.h"
 #include "serve.h"
 #include "start.h"
+#include "supervise.h"
 #include "spill/durable.h"
 #include "spill/mnt.h"
 #include "spill/version.h"
 
 #include <fcntl.h>
 #include <stdio.h>
+#include <sys/mount.h>
 
-/* Everything from the guard on; in the child when we go into the background. */
-static int daemon_main(void *ctx, struct report *rep, struct outcome *o)
+/* Everything from the guard on: one daemon. */
+static int daemon_main(void *ctx, const struct life *l, struct report *rep, struct outcome *o,
+		       bool *again)
 {
 	struct start *s = ctx;
 	cleanup_free char *dir = strdup(s->cfg->dir);
 	bool guarded;
-	int dev, r;
+	int r;
 
-	r = start_guard(s, o);
+	r = l->resume ? start_below(s, o) : start_guard(s, o);
 	if (!r && getenv("SPILLFS_FAULT_EARLY"))
 		durable_arm();
 	if (!r)
 		r = start_tiers(s, o);
 	if (!r) {
 		launch_point_of_no_return();
-		r = start_mount(s, &dev, o);
+		r = l->resume ? 0 : start_mount(s, l->dev_fd, o);
 	}
 	if (!r)
-		r = serve(s, dev, rep, o);
+		r = serve(s, l, rep, o);
+	*again = s->again;
 	guarded = s->guarded;
 	start_done(s);
 	/* The last act: whoever waits for this file to go knows that the store is closed. */
-	if (dir && guarded)
+	if (dir && guarded && !*again && !(l->resume && r < 0))
 		mnt_run_put(dir, "pid", NULL);
-	if (r < 0 && guarded) {
+	if (r < 0 && guarded && !l->resume) {
 		size_t len = strlen(o->msg);
 
 		snprintf(o->msg + len, sizeof(o->msg) - len,
@@ -45,6 +49,31 @@ static int daemon_main(void *ctx, struct report *rep, struct outcome *o)
 			 dir ? dir : "DIR");
 	}
 	return r;
+}
+
+/* The mount leaves the tree; what it covered is the guard. */
+static void give_up(void *ctx)
+{
+	struct start *s = ctx;
+	enum mnt_state state;
+
+	if (!mnt_probe(s->cfg->dir, &state, NULL) && state == MNT_GUARDED)
+		return; /* gone already */
+	if (umount2(s->cfg->dir, MNT_DETACH | UMOUNT_NOFOLLOW))
+		log_err("%s: umount: %s", s->cfg->dir, strerror(errno));
+	mnt_run_put(s->cfg->dir, "pid", NULL);
+}
+
+static int supervised(void *ctx, struct report *rep, struct outcome *o)
+{
+	const struct start *s = ctx;
+	const struct supervise_opts opts = {
+		.on = s->cfg->supervisor,
+		.foreground = s->args->foreground,
+		.give_up = give_up,
+	};
+
+	return supervise(&opts, daemon_main, ctx, rep, o);
 }
 
 /* One line, whatever a path holds. */
@@ -101,7 +130,7 @@ int main(int argc, char **argv)
 		log_init("spillfs", LOG_L_INFO, false);
 		r = start_check(&s, &o);
 		if (!r && !s.already && !a.fake)
-			launch(a.foreground, cfg.debug, daemon_main, &s, &o);
+			launch(a.foreground, cfg.debug, supervised, &s, &o);
 	}
 	if (o.msg[0])
 		speak(a.program, o.msg);

@@ -16,6 +16,7 @@
 #include "spill/fs.h"
 #include "spill/mnt.h"
 
+#include <fcntl.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -29,10 +30,12 @@ struct server {
 	struct daemon d;
 	struct fs *fs;
 	const char *dir;
+	const struct life *life;
 	unsigned dev_major, dev_minor; /* of our mount: somebody may mount something over it */
 	pthread_t fs_thread, main_thread;
 	atomic_bool fs_done;
-	int fs_result; /* valid once fs_done */
+	atomic_bool restart; /* asked for */
+	int fs_result;       /* valid once fs_done */
 };
 
 static void *fs_main(void *arg)
@@ -99,6 +102,8 @@ static bool wait_end(struct server *v, unsigned sec)
 
 	wait_set(&s);
 	while (!atomic_load(&v->fs_done)) {
+		if (!sec && atomic_load(&v->restart))
+			return false;
 		struct timespec ts = {.tv_sec = 3600};
 		uint64_t now = clock_mono_ns();
 		int sig;
@@ -129,17 +134,32 @@ static void leave(struct server *v)
 	}
 }
 
+/* Every request that was taken is answered first; the rest waits in the kernel. */
+static bool ask_restart(struct daemon *d)
+{
+	struct server *v = (struct server *)((char *)d - offsetof(struct server, d));
+
+	if (v->life->keeper_fd < 0)
+		return false;
+	atomic_store(&v->restart, true);
+	pthread_kill(v->main_thread, SIGUSR1);
+	return true;
+}
+
 /* ---- up and down
  * -------------------------------------------------------------------------------------------- */
 static int put_notes(struct server *v)
 {
-	char pid[16];
+	char pid[16], daemon[16];
 	int r;
 
-	snprintf(pid, sizeof(pid), "%d", (int)getpid());
+	snprintf(pid, sizeof(pid), "%d", (int)v->life->main_pid);
+	snprintf(daemon, sizeof(daemon), "%d", (int)getpid());
 	r = mnt_run_put(v->dir, "store", v->d.cfg->store);
 	if (!r)
 		r = mnt_run_put(v->dir, "dir", v->dir);
+	if (!r)
+		r = mnt_run_put(v->dir, "daemon", daemon);
 	return r ? r : mnt_run_put(v->dir, "pid", pid);
 }
 
@@ -191,13 +211,19 @@ static int run_mounted(struct server *v, struct report *rep, struct outcome *o)
 	int r = bring_up(v, o);
 
 	if (r < 0) {
-		unmount(v, MNT_DETACH);
+		if (!v->life->resume) /* else the next daemon may have more luck */
+			unmount(v, MNT_DETACH);
 		fs_stop(v->fs);
 	} else {
 		report_ready(rep);
-		log_info("mounted %s, store %s", v->dir, v->d.cfg->store);
-		if (!wait_end(v, 0))
-			leave(v);
+		log_info("%s %s, store %s", v->life->resume ? "took over" : "mounted", v->dir,
+			 v->d.cfg->store);
+		if (!wait_end(v, 0)) {
+			if (atomic_load(&v->restart))
+				fs_stop(v->fs);
+			else
+				leave(v);
+		}
 	}
 	pthread_join(v->fs_thread, NULL);
 	if (v->d.ctl)
@@ -210,11 +236,13 @@ static int run_mounted(struct server *v, struct report *rep, struct outcome *o)
 	return r;
 }
 
-int serve(struct start *s, int dev_fd, struct report *rep, struct outcome *o)
+int serve(struct start *s, const struct life *l, struct report *rep, struct outcome *o)
 {
 	struct server v = {
 		.d = {.tier = s->tier, .cfg = s->cfg, .start_mono_ns = clock_mono_ns()},
 		.dir = s->cfg->dir,
+		.life = l,
+		.d.restart = ask_restart,
 		.main_thread = pthread_self(),
 	};
 	struct fs_opts opts = {
@@ -222,25 +250,36 @@ int serve(struct start *s, int dev_fd, struct report *rep, struct outcome *o)
 		.noatime = s->cfg->noatime,
 		.debug = s->cfg->debug,
 		.passthrough = s->cfg->passthrough != PASSTHROUGH_OFF,
+		.state_fd = l->state_fd,
+		.resume = l->resume,
+		.orphans = l->orphans,
+		.n_orphans = l->n_orphans,
 		.blocks_at_once = hot_fs_type(s->hot) == HOT_EXT4,
 		.dir_handles = hot_fs_type(s->hot) == HOT_BTRFS,
 	};
 	int r;
 
 	remember_mount(&v);
-	r = fs_new(&v.fs, s->tier, dev_fd, v.dir, &opts);
+	tier_on_orphan(s->tier, life_keep, (void *)l);
+	int dev_fd = fcntl(l->dev_fd, F_DUPFD_CLOEXEC, 3);
+
+	r = dev_fd < 0 ? -errno : fs_new(&v.fs, s->tier, dev_fd, v.dir, &opts);
 	if (r < 0) {
-		unmount(&v, MNT_DETACH);
+		if (!l->resume)
+			unmount(&v, MNT_DETACH);
 		return outcome_set(o, EXIT_SYSTEM, "cannot make a FUSE session: %s", strerror(-r));
 	}
 	v.d.fs = v.fs;
 	r = thread_start(&v.fs_thread, "spill-fs", fs_main, &v);
 	if (r < 0) {
-		unmount(&v, MNT_DETACH);
+		if (!l->resume)
+			unmount(&v, MNT_DETACH);
 		outcome_set(o, EXIT_SYSTEM, "cannot start threads: %s", strerror(-r));
 	} else {
 		r = run_mounted(&v, rep, o);
 	}
+	s->again = atomic_load(&v.restart);
 	fs_free(v.fs);
+	tier_on_orphan(s->tier, NULL, NULL);
 	return r < 0 ? -1 : 0;
 }

@@ -268,6 +268,21 @@ int start_guard(struct start *s, struct outcome *o)
 	return check_nesting(s->cfg, s->hot_fd, o);
 }
 
+int start_below(struct start *s, struct outcome *o)
+{
+	int r = mnt_hot_fd(s->cfg->dir);
+
+	if (r < 0)
+		return outcome_set(o, EXIT_MOUNT, "the directory below %s is out of reach: %s",
+				   s->cfg->dir, strerror(-r));
+	s->hot_fd = r;
+	if (flock(s->hot_fd, LOCK_EX | LOCK_NB))
+		return outcome_set(o, EXIT_MOUNTED, "another spillfs is at work on %s",
+				   s->cfg->dir);
+	s->guarded = true;
+	return 0;
+}
+
 /* ---- tiers
  * ------------------------------------------------------------------------------------------------
  */
@@ -378,15 +393,15 @@ int start_tiers(struct start *s, struct outcome *o)
 /* ---- mount
  * --------------------------------------------------------------------------------------------------
  */
-int start_mount(struct start *s, int *ret_dev, struct outcome *o)
+int start_mount(struct start *s, int dev_fd, struct outcome *o)
 {
 	const struct config *c = s->cfg;
 	unsigned long flags = (c->allow_dev ? 0 : MS_NODEV) | (c->allow_suid ? 0 : MS_NOSUID) |
 			      (c->allow_exec ? 0 : MS_NOEXEC) | (c->read_only ? MS_RDONLY : 0) |
 			      (c->noatime ? MS_NOATIME : 0);
-	int r = mnt_fuse(c->dir, s->source, flags, MAX_READ);
+	int r = dev_fd < 0 ? dev_fd : mnt_fuse(c->dir, s->source, flags, MAX_READ, dev_fd);
 
-	if (r == -ENODEV)
+	if (r == -ENODEV || r == -ENOENT)
 		return outcome_set(o, EXIT_SYSTEM,
 				   "the kernel has no FUSE (/dev/fuse); load the fuse module");
 	if (r == -EPERM || r == -EACCES)
@@ -399,7 +414,6 @@ int start_mount(struct start *s, int *ret_dev, struct outcome *o)
 				   "the guard on %s was taken away meanwhile; start again", c->dir);
 	if (r < 0)
 		return outcome_set(o, EXIT_MOUNT, "cannot mount on %s: %s", c->dir, strerror(-r));
-	*ret_dev = r;
 	return 0;
 }
 

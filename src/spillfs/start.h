@@ -17,6 +17,7 @@ struct start {
 	const struct args *args;
 	struct config *cfg;
 	bool guarded; /* the guard is up: failures say so */
+	bool again;   /* asked to end for another daemon: the mount stays */
 	bool already; /* check found the wanted mount in place: nothing to do */
 	int hot_fd;
 	struct hot *hot;
@@ -31,8 +32,10 @@ int start_check(struct start *s, struct outcome *o);
 int start_guard(struct start *s, struct outcome *o);
 /* Hot tier, store, index, tier. Makes a new store in an empty directory. */
 int start_tiers(struct start *s, struct outcome *o);
-/* Mount; the /dev/fuse descriptor in *ret_dev is the caller's. */
-int start_mount(struct start *s, int *ret_dev, struct outcome *o);
+/* In place of start_guard, below a mount whose daemon died: nothing of it is asked. */
+int start_below(struct start *s, struct outcome *o);
+/* Mount on the open /dev/fuse dev_fd (or -errno: it could not be opened). */
+int start_mount(struct start *s, int dev_fd, struct outcome *o);
 /* tier, index, store, hot: close what is open. */
 void start_done(struct start *s);
 

@@ -92,6 +92,11 @@ VERB(status)
 				json_boolean(st.passthrough && fs_passthrough(d->fs))) < 0 ||
 	    json_object_set_new(o, "requests", requests_json(d->fs)) < 0)
 		goto no_memory;
+	uint64_t lives, again;
+
+	fs_lives(d->fs, &lives, &again);
+	verb_set_num(o, "daemons", lives);
+	verb_set_num(o, "requests_again", again);
 	if (ctl_name_put(o, "mount", cfg->dir) || ctl_name_put(o, "store", cfg->store) ||
 	    (st.parked[0] && ctl_name_put(o, "parked", st.parked)))
 		goto no_memory;

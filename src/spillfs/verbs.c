@@ -11,9 +11,11 @@
 const struct ctl_verb *daemon_verbs(void)
 {
 	static const struct ctl_verb verbs[] = {
-		{"status", verb_status}, {"ls", verb_ls},           {"info", verb_info},
-		{"spill", verb_spill},   {"recall", verb_recall},   {"layers", verb_layers},
-		{"check", verb_check},   {"version", verb_version}, {NULL, NULL},
+		{"status", verb_status},   {"ls", verb_ls},
+		{"info", verb_info},       {"spill", verb_spill},
+		{"recall", verb_recall},   {"layers", verb_layers},
+		{"check", verb_check},     {"version", verb_version},
+		{"restart", verb_restart}, {NULL, NULL},
 	};
 
 	return verbs;
@@ -24,6 +26,20 @@ VERB(version)
 	(void)ctx, (void)c, (void)req, (void)ret_err, (void)ret_code;
 	return json_pack("{s:s, s:i}", "version", SPILLFS_VERSION, "protocol",
 			 SPILLFS_CTL_PROTOCOL);
+}
+
+VERB(restart)
+{
+	struct daemon *d = ctx;
+
+	(void)c, (void)req;
+	if (!d->restart(d)) {
+		ctl_error(
+			ret_err, ret_code, EXIT_USAGE,
+			"this daemon has no supervisor (supervisor=off): umount, and mount again");
+		return NULL;
+	}
+	return json_object();
 }
 
 json_t *verb_num(uint64_t v)

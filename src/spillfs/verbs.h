@@ -26,6 +26,7 @@ VERB(recall);
 VERB(layers);
 VERB(check);
 VERB(version);
+VERB(restart);
 
 /* A byte count or other number as JSON, which has only signed 64 bits. */
 json_t *verb_num(uint64_t v);

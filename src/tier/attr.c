@@ -54,6 +54,12 @@ void tier_on_attr_change(struct tier *t, tier_attr_fn fn, void *ctx)
 	t->attr_ctx = ctx;
 }
 
+void tier_on_orphan(struct tier *t, tier_orphan_fn fn, void *ctx)
+{
+	t->orphan = fn;
+	t->orphan_ctx = ctx;
+}
+
 int tier_getattr(struct tier *t, struct node *n, struct stat *ret)
 {
 	struct node_fd f;

@@ -187,6 +187,71 @@ int tier_adopt_file(struct tier *t, struct node *n, int fd, int flags, struct fi
 	return 0;
 }
 
+/* The node of a handle from before, with a reference and one lookup. */
+static int adopt_node(struct tier *t, uint64_t nodeid, const struct hot_fh *known, int orphan,
+		      struct node **ret)
+{
+	struct hot_fh fh = *known;
+	struct stat st;
+	bool fresh;
+
+	if (!fh.len && nodeid != 1 && !hot_fh_of_nodeid(t->hot, nodeid, &fh))
+		return -ESTALE;
+	cleanup_fd int fd = orphan >= 0 ? hot_reopen(orphan, O_PATH)
+					: hot_open_fh(t->hot, &fh, O_PATH | O_NOFOLLOW);
+
+	if (fd < 0)
+		return fd;
+	if (fstat(fd, &st))
+		return -errno;
+	int r = node_intern(t, known->len ? 0 : nodeid, &fh, &st, 1, ret, &fresh);
+
+	if (r)
+		return r;
+	if ((*ret)->nodeid != nodeid)
+		r = -ESTALE;
+	node_lock(t, *ret);
+	if (!r)
+		r = node_learn(t, *ret, fd, &st);
+	node_unlock(t, *ret);
+	if (r) {
+		tier_forget(t, (*ret)->nodeid, 1);
+		tier_put(t, *ret);
+		return r;
+	}
+	if (!st.st_nlink && atomic_load(&(*ret)->pin_fd) < 0)
+		atomic_store(&(*ret)->pin_fd, steal_fd(&fd));
+	return 0;
+}
+
+int tier_adopt_open(struct tier *t, uint64_t nodeid, const struct hot_fh *fh, int orphan, int flags,
+		    int backing, struct file **ret)
+{
+	struct cold *cold = NULL;
+	struct node *n;
+	int r = adopt_node(t, nodeid, fh, orphan, &n);
+
+	if (r)
+		return r;
+	node_lock(t, n);
+	if (node_is_cold(n)) {
+		r = cold_load(t, n->cold, node_hot_id(t, n).ino);
+		cold = cold_ref(n->cold);
+	}
+	if (!r)
+		r = file_new(n, -1, flags, backing, cold, ret);
+	if (!r)
+		grant_again(t, n, flags, backing);
+	node_unlock(t, n);
+	if (r) {
+		cold_unref(cold);
+		tier_put(t, n);
+		return r;
+	}
+	atomic_fetch_add(&t->n_open, 1); /* the file keeps the reference */
+	return 0;
+}
+
 void tier_release_file(struct tier *t, struct file *f)
 {
 	int fd = atomic_load(&f->fd);

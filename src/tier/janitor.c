@@ -549,5 +549,10 @@ void tier_unlinked(struct tier *t, int fd)
 	 * alive. */
 	if (!n || !atomic_compare_exchange_strong(&n->pin_fd, &none, fd))
 		close(fd);
+	if (n) {
+		node_lock(t, n);
+		node_keep(t, n);
+		node_unlock(t, n);
+	}
 	tier_put(t, n);
 }

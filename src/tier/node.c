@@ -46,8 +46,10 @@ static void node_free(struct tier *t, struct node *n)
 
 	if (pin >= 0)
 		close(pin);
-	if (n->backing)
+	if (n->backing && t->pass.close)
 		t->pass.close(t->pass.ctx, n->backing);
+	if (node_has(n, NODE_KEPT) && t->orphan)
+		t->orphan(t->orphan_ctx, n->nodeid, -1);
 	cold_unref(n->cold);
 	free(n->fh);
 	free(n);
@@ -509,7 +511,18 @@ int tier_get(struct tier *t, uint64_t nodeid, struct node **ret)
 		return fd;
 	if (fstat(fd, &st))
 		return -errno;
-	return node_intern(t, nodeid, &fh, &st, 0, ret, &fresh);
+	/* It stays until the kernel forgets it: as good as a lookup. */
+	return node_intern(t, nodeid, &fh, &st, t->resumed, ret, &fresh);
+}
+
+void tier_handle(const struct node *n, struct hot_fh *ret)
+{
+	*ret = n->fh ? *n->fh : (struct hot_fh){0};
+}
+
+void tier_resumed(struct tier *t)
+{
+	t->resumed = true;
 }
 
 /* ---- fds ---------------------------------------------------------------------------------------

@@ -131,23 +131,38 @@ static int pass(struct tier *t, struct node *n, int flags, int fd)
 	return r ? r : n->backing;
 }
 
-int grant_way(struct tier *t, struct node *n, int flags, int fd)
+void node_keep(struct tier *t, struct node *n)
 {
-	int id = node_is_cold(n) ? 0 : pass(t, n, flags, fd);
+	int pin = atomic_load(&n->pin_fd);
 
-	if (id < 0)
-		return id;
+	if (!t->orphan || pin < 0 || !n->mediated || node_has(n, NODE_KEPT))
+		return;
+	node_flag(n, NODE_KEPT, 0);
+	t->orphan(t->orphan_ctx, n->nodeid, pin);
+}
 
+void grant_again(struct tier *t, struct node *n, int flags, int backing)
+{
 	n->opens++;
-	if (!id) {
+	if (!backing) {
 		n->mediated++;
-		return 0;
+		node_keep(t, n);
+		return;
 	}
+	n->backing = backing;
 	n->passed++;
 	if (is_writing(flags)) {
 		atomic_fetch_add(&n->writers, 1);
 		node_flag(n, NODE_MAPPED, 0);
 	}
+}
+
+int grant_way(struct tier *t, struct node *n, int flags, int fd)
+{
+	int id = node_is_cold(n) ? 0 : pass(t, n, flags, fd);
+
+	if (id >= 0)
+		grant_again(t, n, flags, id);
 	return id;
 }
 

@@ -90,6 +90,9 @@ static int resolve(struct tier *t, const struct file_row *row, bool *drop, bool 
 	if (!r)
 		r = compare_hot(t, fd, o);
 	object_free(o);
+	/* After a daemon's death alone the kernel may have it open: the release was taken back. */
+	if (!r && fcntl(fd, F_SETLEASE, F_WRLCK))
+		r = -EBUSY;
 	struct timespec times[2] = {st.st_atim, ns_to_ts(mk.mtime_ns)};
 
 	if (!r) {
@@ -100,9 +103,10 @@ static int resolve(struct tier *t, const struct file_row *row, bool *drop, bool 
 		return r ? r : hot_marker_set(fd, &mk);
 	}
 	if ((uint64_t)st.st_blocks >= mk.blocks) {
-		log_warn("inode %llu: its copy in the store is not good (%s); the file stays in "
-			 "the hot tier",
-			 (unsigned long long)row->id.ino, strerror(-r));
+		if (r != -EBUSY)
+			log_warn("inode %llu: its copy in the store is not good (%s); the file "
+				 "stays in the hot tier",
+				 (unsigned long long)row->id.ino, strerror(-r));
 		*drop = true;
 		r = hot_marker_drop(fd);
 		return r ? r : d_fsync(fd);

@@ -39,6 +39,7 @@ enum {
 	NODE_FILLING = 1 << 6, /* its data goes to the kernel's page cache (fill.c): writers wait */
 	NODE_FILLED = 1 << 7,  /* ... or went there before */
 	NODE_MAPPED = 1 << 8,  /* was open for passthrough writing: a mapping may have stayed */
+	NODE_KEPT = 1 << 9,    /* somebody else holds it for us, see tier_on_orphan */
 };
 
 struct node {
@@ -116,6 +117,9 @@ struct tier {
 	atomic_uint used;         /* percent of the hot tier, as last seen */
 	tier_attr_fn attr_changed;
 	void *attr_ctx;
+	tier_orphan_fn orphan;
+	void *orphan_ctx;
+	bool resumed; /* the kernel knows more nodes than we do */
 	struct stripe stripes[NODE_STRIPES];
 	struct node *root;
 	struct fdcache *fds;
@@ -212,6 +216,10 @@ int node_of_fd(struct tier *t, int fd, struct node **ret, struct stat *ret_st);
  * mediated, or -errno (nothing is counted). [N]
  */
 int grant_way(struct tier *t, struct node *n, int flags, int fd);
+/* The same for an open granted before, with this backing id. [N] */
+void grant_again(struct tier *t, struct node *n, int flags, int backing);
+/* n lost its last name, or is opened without one: see tier_on_orphan. [N] */
+void node_keep(struct tier *t, struct node *n);
 void grant_end(struct tier *t, struct node *n, int flags, int backing); /* [N] */
 
 /* ---- fdcache.c */

@@ -5,6 +5,7 @@
 # timeout: 400
 . "$(dirname "$0")/../lib/lib.sh"
 t_init
+T_SUPERVISOR=off # a death is a crash here; takeover.sh has the other kind
 t_fs ext4 256M "$T_TMP/fs"
 hot=$T_TMP/fs/dir
 mkdir "$hot" "$T_TMP/ref"

@@ -6,6 +6,7 @@
 # timeout: 300
 . "$(dirname "$0")/../lib/lib.sh"
 t_init
+T_SUPERVISOR=off # a death is a crash here; takeover.sh has the other kind
 t_need_daemon
 t_need_tool treesum
 t_need jq sqlite3

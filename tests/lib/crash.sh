@@ -28,6 +28,7 @@
 
 NOW=0
 WAY=killed
+T_SUPERVISOR=off # a death is a crash here; takeover.sh has the other kind
 
 crash_main()
 {

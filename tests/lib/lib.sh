@@ -283,6 +283,7 @@ t_spillfs_try()
 		return
 	fi
 	[[ ,$opts, == *,auto=* ]] || opts=auto=off${opts:+,$opts}
+	[[ ,$opts, == *,supervisor=* ]] || opts=$opts,supervisor=${T_SUPERVISOR:-on}
 	timeout -k 1 60 "$SPILLFS" "$store" "$dir" -o "$opts" >>"$T_TMP/spillfs.log" 2>&1 </dev/null
 	rc=$?
 	t_note_daemons

@@ -6,6 +6,7 @@
 # shellcheck source=tests/lib/lib.sh
 . "$(dirname "$0")/../lib/lib.sh"
 t_init
+T_SUPERVISOR=off # the daemon itself is what is killed or stopped
 t_need_daemon
 t_need jq
 

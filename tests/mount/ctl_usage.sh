@@ -134,7 +134,11 @@ want 0 "${ctl[@]}" status
 says '71%'
 says '34,567 spilled'
 says 'trouble    none'
+says '1,234 requests; passthrough off; daemon no. 2, 3 requests taken over'
+want 1 "${ctl[@]}" restart
+says 'no supervisor'
 want 0 "${ctl[@]}" status --json
+json '.requests.LOOKUP, .daemons, .requests_again' $'1234\n2\n3'
 json .mount "$dir"
 json .hot.total_bytes 7000000000
 json '.hot.used_bytes + .hot.free_bytes' 7000000000

@@ -6,6 +6,7 @@
 # timeout: 500
 . "$(dirname "$0")/../lib/lib.sh"
 t_init
+T_SUPERVISOR=off # the daemon itself is what is killed or stopped
 t_need_daemon
 t_need jq
 t_fs ext4 256M "$T_TMP/fs"

@@ -6,6 +6,7 @@
 . "$(dirname "$0")/../lib/lib.sh"
 . "$(dirname "$0")/../lib/awkward.sh"
 t_init
+T_SUPERVISOR=off # the daemon itself is what is killed or stopped
 t_need_daemon
 t_need_tool treesum fileop
 t_need jq

@@ -5,6 +5,7 @@
 # timeout: 300
 . "$(dirname "$0")/../lib/lib.sh"
 t_init
+T_SUPERVISOR=off # the daemon itself is what is killed or stopped
 t_need_daemon
 t_need findmnt flock
 

@@ -59,6 +59,32 @@ int tier_status(struct tier *t, struct tier_status *ret)
 	return has(t, "", "broken") ? -EIO : 0;
 }
 
+bool fs_passthrough(const struct fs *f)
+{
+	(void)f;
+	return true;
+}
+
+uint64_t fs_requests(const struct fs *f, unsigned opcode, const char **ret_name)
+{
+	(void)f;
+	*ret_name = opcode == 1 ? "LOOKUP" : NULL;
+	return 1234;
+}
+
+void fs_lives(const struct fs *f, uint64_t *ret_lives, uint64_t *ret_again)
+{
+	(void)f;
+	*ret_lives = 2;
+	*ret_again = 3;
+}
+
+static bool no_supervisor(struct daemon *d)
+{
+	(void)d;
+	return false;
+}
+
 void tier_statfs(struct tier *t, struct statvfs *ret)
 {
 	(void)t;
@@ -239,7 +265,10 @@ int main(int argc, char **argv)
 {
 	cleanup_free char *run = argc == 2 ? mnt_run_dir(argv[1]) : NULL;
 	struct tier t = {.dirfd = argc == 2 ? open(argv[1], O_PATH | O_DIRECTORY) : -1};
-	struct daemon d = {.tier = &t, .cfg = &t.cfg, .start_mono_ns = clock_mono_ns()};
+	struct daemon d = {.tier = &t,
+			   .cfg = &t.cfg,
+			   .restart = no_supervisor,
+			   .start_mono_ns = clock_mono_ns()};
 	char path[4096], c;
 	int err;
 

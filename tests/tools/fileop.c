@@ -5,8 +5,8 @@
  *	fileop ways FILE...		read(2), O_DIRECT, a mapping and pread in odd pieces agree
  *	fileop copy IN OUT INOFF OUTOFF LEN	copy_file_range(2), until all is copied
  *	fileop mwrite FILE OFF TEXT	store through a shared mapping, msync
- *	fileop keep FILE		map it shared, close it, say "mapped"; for each byte of stdin
- *store that byte at offset 0 and say "stored"; end with it fileop appends FILE		open for
+ *	fileop keep FILE		map it shared, close it, say "mapped"; for each byte of
+ *stdin store that byte at offset 0 and say "stored"; end with it fileop appends FILE open for
  *appending, turn O_APPEND off, write at offset 0 fileop fill DIR FIRST COUNT	COUNT files of a few
  *bytes, named by number fileop list DIR			number of entries, each name seen
  *once fileop rename-listed DIR	rename each entry while listing: this ends Exit: 0, or 1 with a

@@ -425,15 +425,15 @@ static void fuse_states(void)
 	enum mnt_state state;
 	char **list = NULL;
 	size_t n = 0;
-	int hot, dev;
+	int hot, dev = open("/dev/fuse", O_RDWR | O_CLOEXEC);
 
+	CHECK(dev >= 0);
 	/* never without the guard */
-	CHECK_EQ(mnt_fuse(dir, "spillfs", MS_NOSUID | MS_NODEV, 1u << 20), -ESTALE);
+	CHECK_EQ(mnt_fuse(dir, "spillfs", MS_NOSUID | MS_NODEV, 1u << 20, dev), -ESTALE);
 	hot = mnt_guard_up(dir, &msg);
 	CHECK(hot >= 0);
-	dev = mnt_fuse(dir, "spillfs", MS_NOSUID | MS_NODEV, 1u << 20);
-	CHECK(dev >= 0);
-	CHECK_EQ(mnt_fuse(dir, "spillfs", MS_NOSUID | MS_NODEV, 1u << 20), -EALREADY);
+	CHECK_EQ(mnt_fuse(dir, "spillfs", MS_NOSUID | MS_NODEV, 1u << 20, dev), 0);
+	CHECK_EQ(mnt_fuse(dir, "spillfs", MS_NOSUID | MS_NODEV, 1u << 20, dev), -EALREADY);
 	CHECK_EQ(mnt_list(&list, &n), 0);
 	bool listed = false; /* others may be mounted on this machine */
 

@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: MIT
+ * What must outlive the daemon, in a memfd that the supervisor holds: the kernel's INIT, the
+ * handles it was given, and what was being done. Shared memory of processes of one binary on one
+ * machine: no byte order, no version; written so that a process killed between any two stores
+ * leaves it usable.
+ */
+#ifndef FS_STATE_H
+#define FS_STATE_H
+
+#include "spill/hot.h"
+
+#include <stdatomic.h>
+
+#define STATE_SLOTS   (1u << 20) /* open handles; sparse, 80 bytes each */
+#define STATE_WORKERS 256
+#define STATE_OLD     4096 /* intents of daemons before: 16 deaths in a row */
+#define STATE_INIT    256
+
+/* A handle that the kernel has, or was about to be given. */
+struct state_slot {
+	_Atomic uint32_t
+		kind; /* enum handle_kind; stored last when a slot is taken, first when freed */
+	uint32_t gen; /* of the slot's uses */
+	uint64_t
+		unique; /* the request that asked for it: when that comes again, it has no answer */
+	uint64_t nodeid;
+	int32_t flags;   /* of the open */
+	int32_t backing; /* id, or 0: mediated */
+	struct hot_fh fh;
+};
+
+/* A change that cannot simply be made again, begun and maybe done. */
+struct state_intent {
+	_Atomic uint64_t unique; /* 0: none; stored last */
+	int64_t begun_ns;        /* wall clock, as coarse as the file systems' times */
+	uint64_t a, b;           /* what the operation wants to know again */
+};
+
+struct state {
+	uint32_t init_len; /* 0: not answered yet */
+	uint32_t old_pos;  /* next of old[] */
+	_Atomic uint32_t nslots;
+	_Atomic uint64_t lives, again; /* daemons so far, requests that came again */
+	_Atomic uint64_t progress;     /* requests taken, and ticks of long work */
+	uint8_t init[STATE_INIT];
+	struct state_intent now[STATE_WORKERS];
+	struct state_intent old[STATE_OLD];
+	struct state_slot slots[STATE_SLOTS];
+};
+
+/* Map the memfd of fs_state_new. */
+int state_map(int fd, struct state **ret);
+void state_unmap(struct state *s);
+/* After a death: what was being done becomes what was being done before. */
+void state_inherit(struct state *s);
+/* The intent of a request that comes again, or NULL: it was not begun. */
+const struct state_intent *state_find(const struct state *s, uint64_t unique);
+
+#endif
