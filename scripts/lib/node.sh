@@ -33,7 +33,7 @@ node_make()
 	mkdir -p "$NODE" "$NODE_BARE" "$NODE_STORE" || return 1
 	truncate -s "${mb}M" "$dir/disk.img" || return 1
 	case $fs in
-	ext4) mkfs.ext4 -q -F -m 0 ${NODE_INODES:+-N "$NODE_INODES"} "$dir/disk.img" ;;
+	ext4) mkfs.ext4 -q -F -m 0 -E lazy_itable_init=0,lazy_journal_init=0 ${NODE_INODES:+-N "$NODE_INODES"} "$dir/disk.img" ;;
 	xfs) mkfs.xfs -q -f "$dir/disk.img" ;;
 	esac || return 1
 	# -o loop: the loop device goes when the mount goes, however this script ends.
