@@ -41,7 +41,7 @@ UNIT    := $(UNIT_SRC:tests/unit/%.c=$(BUILD)/tests/%)
 TOOL_SRC := $(sort $(wildcard tests/tools/*.c))
 TOOLS   := $(TOOL_SRC:tests/tools/%.c=$(BUILD)/tools/%)
 
-.PHONY: all setup demo check bench-quick install uninstall clean format format-check tools unit
+.PHONY: all setup demo check bench bench-quick install uninstall clean format format-check tools unit
 all: $(PROGS)
 
 $(BUILD)/libspill.a: $(LIB_OBJ)
@@ -83,10 +83,10 @@ check:
 	$(MAKE) all tools unit
 	tests/run
 
-bench-quick:
+bench bench-quick:
 	scripts/setup build bench
 	$(MAKE) all tools
-	scripts/bench quick
+	scripts/bench $(if $(filter bench,$@),full,quick)
 
 MAN     := $(wildcard man/*.[1-8] src/*/*.[1-8])
 UNITS   := $(wildcard scripts/systemd/*.mount scripts/systemd/*.service)
