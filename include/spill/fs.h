@@ -17,6 +17,10 @@ struct fs_orphan {
 /* A new memfd for what must outlive the daemon (src/fs/state.h): an fd or -errno. */
 int fs_state_new(void);
 
+/* How far the daemon of a state has come (changes while it does anything), and the number of its
+ * connection below /sys/fs/fuse/connections, 0: none yet. For another process. */
+int fs_state_watch(int fd, uint64_t *ret_progress, unsigned *ret_conn);
+
 struct fs_opts {
 	bool read_only, noatime, debug;
 	bool blocks_at_once; /* the hot file system is ext4: st_blocks of small files is final, see
@@ -24,6 +28,7 @@ struct fs_opts {
 	bool dir_handles;    /* the hot file system is btrfs, see src/fs/dirs.c */
 	bool passthrough;    /* where the kernel has it */
 	int state_fd;        /* of fs_state_new; borrowed */
+	unsigned dev_minor;  /* of the mount */
 	bool resume;         /* the state is of a daemon that died; dev_fd's kernel side goes on */
 	/* Inodes without a name that were kept alive for us (tier_on_orphan), borrowed. */
 	const struct fs_orphan *orphans;

@@ -18,6 +18,8 @@
 #include "spill/store.h"
 #include "spill/types.h"
 
+#include <stdatomic.h>
+
 struct tier;
 
 /* ---- life
@@ -68,6 +70,8 @@ int tier_fix_attr(struct tier *t, struct node *n, int fd, struct stat *st);
  * keep ctime. NULL ends it. Not while requests or workers run. */
 typedef void (*tier_attr_fn)(void *ctx, uint64_t nodeid);
 void tier_on_attr_change(struct tier *t, tier_attr_fn fn, void *ctx);
+/* *counter is incremented as long work for a request gets on (recalls). NULL ends it. */
+void tier_count_work(struct tier *t, _Atomic uint64_t *counter);
 /* fn(ctx, nodeid, fd) is called when an inode without a name is open and mediated, so that only our
  * descriptor (borrowed) keeps it alive: somebody else may hold it too, in case we die. fd -1: no
  * longer. Called under locks; must not wait for requests. */

@@ -182,6 +182,8 @@ int fs_new(struct fs **ret, struct tier *t, int dev_fd, const char *mountpoint,
 		goto fail;
 	tier_on_attr_change(t, attr_changed, f);
 	atomic_fetch_add(&f->state->lives, 1);
+	atomic_store(&f->state->dev_minor, o->dev_minor);
+	tier_count_work(t, &f->state->progress);
 	if (o->resume) {
 		f->replay = true;
 		r = resume_handles(f);
@@ -262,6 +264,7 @@ void fs_free(struct fs *f)
 	if (!f)
 		return;
 	tier_on_attr_change(f->t, NULL, NULL);
+	tier_count_work(f->t, NULL);
 	if (f->se)
 		fuse_session_destroy(f->se);
 	handles_free(f->h);

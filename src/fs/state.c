@@ -16,6 +16,20 @@ int fs_state_new(void)
 	return ftruncate(fd, sizeof(struct state)) ? -errno : steal_fd(&fd);
 }
 
+int fs_state_watch(int fd, uint64_t *ret_progress, unsigned *ret_conn)
+{
+	uint64_t progress;
+	uint32_t conn;
+
+	if (pread(fd, &progress, sizeof(progress), offsetof(struct state, progress)) !=
+		    sizeof(progress) ||
+	    pread(fd, &conn, sizeof(conn), offsetof(struct state, dev_minor)) != sizeof(conn))
+		return -EIO;
+	*ret_progress = progress;
+	*ret_conn = conn;
+	return 0;
+}
+
 int state_map(int fd, struct state **ret)
 {
 	void *p = mmap(NULL, sizeof(struct state), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);

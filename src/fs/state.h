@@ -41,6 +41,7 @@ struct state {
 	uint32_t old_pos;  /* next of old[] */
 	_Atomic uint32_t nslots;
 	_Atomic uint64_t lives, again; /* daemons so far, requests that came again */
+	_Atomic uint32_t dev_minor;    /* of the mount: its connection's number, 0: not known yet */
 	_Atomic uint64_t progress;     /* requests taken, and ticks of long work */
 	uint8_t init[STATE_INIT];
 	struct state_intent now[STATE_WORKERS];

@@ -260,6 +260,7 @@ int serve(struct start *s, const struct life *l, struct report *rep, struct outc
 	int r;
 
 	remember_mount(&v);
+	opts.dev_minor = v.dev_minor;
 	tier_on_orphan(s->tier, life_keep, (void *)l);
 	int dev_fd = fcntl(l->dev_fd, F_DUPFD_CLOEXEC, 3);
 

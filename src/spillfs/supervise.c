@@ -21,6 +21,11 @@
 #define PAUSE_MS    50 /* doubles with each */
 #define PAUSE_MAX   5000
 
+/* A daemon that gets nowhere for so long while somebody waits is replaced. Waiting for space ends
+ * sooner (a minute), and a recall counts as getting on. */
+#define HANG_SEC 180
+#define LOOK_MS  5000
+
 struct keep_msg {
 	uint64_t nodeid;
 	uint32_t drop;
@@ -34,6 +39,7 @@ struct super {
 	int child_fd; /* pidfd */
 	int launcher; /* the pipe to whoever started us, until it has been told */
 	unsigned short_lives;
+	uint64_t progress, since_ns; /* as last seen, and since when it stands there */
 	int asked; /* the last signal to end; a daemon that was not there yet must hear of it */
 };
 
@@ -167,9 +173,11 @@ static int start_child(struct super *s, life_fn fn, void *ctx, int *ret_report)
 	return 0;
 }
 
-/* Until something happens to fd (true), or the child ends (false); meanwhile signals are passed on
- * and descriptors kept. fd -1: only the latter. */
-static bool attend(struct super *s, int fd, int timeout_ms)
+enum event { EV_FD, EV_CHILD_ENDED, EV_TIMEOUT };
+
+/* Until something happens to fd (-1: nothing can), the child ends, or timeout_ms (-1: none) are
+ * over; meanwhile signals are passed on and descriptors kept. */
+static enum event attend(struct super *s, int fd, int timeout_ms)
 {
 	struct pollfd p[4] = {{.fd = fd, .events = POLLIN},
 			      {.fd = s->child_fd, .events = POLLIN},
@@ -179,8 +187,10 @@ static bool attend(struct super *s, int fd, int timeout_ms)
 	for (;;) {
 		int n = poll(p, ARRAY_SIZE(p), timeout_ms);
 
-		if (n <= 0 && !(n < 0 && errno == EINTR))
-			return false;
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return EV_TIMEOUT;
 		if (p[2].revents) {
 			struct signalfd_siginfo si;
 
@@ -193,9 +203,53 @@ static bool attend(struct super *s, int fd, int timeout_ms)
 		if (p[3].revents)
 			keep_receive(s);
 		if (p[0].revents)
-			return true;
+			return EV_FD;
 		if (p[1].revents)
-			return false;
+			return EV_CHILD_ENDED;
+	}
+}
+
+static unsigned waiting(unsigned conn)
+{
+	char path[64], buf[16] = "";
+
+	snprintf(path, sizeof(path), "/sys/fs/fuse/connections/%u/waiting", conn);
+	cleanup_fd int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0 || read(fd, buf, sizeof(buf) - 1) <= 0)
+		return 0; /* not mounted: nobody can tell */
+	return (unsigned)strtoul(buf, NULL, 10);
+}
+
+static bool hangs(struct super *s)
+{
+	const char *env = getenv("SPILLFS_HANG_SEC"); /* tests */
+	uint64_t limit = env ? strtoul(env, NULL, 10) : HANG_SEC, now = clock_mono_ns(), progress;
+	unsigned conn;
+
+	if (fs_state_watch(s->life.state_fd, &progress, &conn) < 0 || !conn)
+		return false;
+	if (progress != s->progress || !waiting(conn)) {
+		s->progress = progress;
+		s->since_ns = now;
+		return false;
+	}
+	return now - s->since_ns >= limit * UINT64_C(1000000000);
+}
+
+/* A daemon at work: until it ends. */
+static void watch(struct super *s)
+{
+	int pause = getenv("SPILLFS_HANG_SEC") ? 500 : LOOK_MS;
+
+	s->since_ns = clock_mono_ns();
+	while (attend(s, -1, pause) == EV_TIMEOUT) {
+		if (!hangs(s))
+			continue;
+		log_err("the daemon does not get on with what the kernel asks: it is ended, the "
+			"next "
+			"one takes the mount over");
+		kill(s->child, SIGKILL);
 	}
 }
 
@@ -205,7 +259,7 @@ static bool listen_to(struct super *s, int fd, struct outcome *o)
 	uint8_t buf[1 + OUTCOME_MSG_MAX];
 	size_t len = 0;
 
-	while (len < sizeof(buf) - 1 && (attend(s, fd, -1) || len == 0)) {
+	while (len < sizeof(buf) - 1 && (attend(s, fd, -1) == EV_FD || len == 0)) {
 		ssize_t n = read(fd, buf + len, sizeof(buf) - 1 - len);
 
 		if (n <= 0)
@@ -283,7 +337,7 @@ static int lives(struct super *s, life_fn fn, void *ctx, struct report *rep, str
 		if (ready && s->asked)
 			kill(s->child, s->asked);
 		if (ready)
-			attend(s, -1, -1);
+			watch(s);
 		int status = r ? 0 : reap(s);
 
 		if (first && !ready) {

@@ -54,6 +54,11 @@ void tier_on_attr_change(struct tier *t, tier_attr_fn fn, void *ctx)
 	t->attr_ctx = ctx;
 }
 
+void tier_count_work(struct tier *t, _Atomic uint64_t *counter)
+{
+	t->work = counter;
+}
+
 void tier_on_orphan(struct tier *t, tier_orphan_fn fn, void *ctx)
 {
 	t->orphan = fn;

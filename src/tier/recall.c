@@ -16,6 +16,7 @@
 #include <sys/stat.h>
 
 struct refill {
+	struct tier *t;
 	int fd;
 	const struct object *o;
 	struct sha256 *sha;
@@ -28,6 +29,8 @@ static int refill_sink(void *ctx, const void *data, size_t len, uint64_t stream_
 	struct refill *rf = ctx;
 	const uint8_t *p = data;
 
+	if (rf->t->work)
+		atomic_fetch_add(rf->t->work, 1);
 	sha256_update(rf->sha, data, len);
 	if (!rf->o->nranges)
 		return d_pwrite(rf->fd, p, len, (off_t)stream_off);
@@ -55,7 +58,7 @@ static int refill_sink(void *ctx, const void *data, size_t len, uint64_t stream_
 
 static int refill(struct tier *t, int fd, const struct object *o)
 {
-	struct refill rf = {.fd = fd, .o = o};
+	struct refill rf = {.t = t, .fd = fd, .o = o};
 	struct store_pos bad = {0};
 	uint8_t sha[SHA256_LEN];
 	int r = sha256_new(&rf.sha);

@@ -117,6 +117,7 @@ struct tier {
 	atomic_uint used;         /* percent of the hot tier, as last seen */
 	tier_attr_fn attr_changed;
 	void *attr_ctx;
+	_Atomic uint64_t *work; /* see tier_count_work; may be NULL */
 	tier_orphan_fn orphan;
 	void *orphan_ctx;
 	bool resumed; /* the kernel knows more nodes than we do */

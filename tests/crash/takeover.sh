@@ -125,7 +125,19 @@ diff -r "$T_TMP/src" "$dir/cold" >"$T_TMP/diff.log"
 t_check "what differs" "$(<"$T_TMP/diff.log")" "Only in $T_TMP/src: 299"
 ok "a planned restart"
 
+# ---- a daemon that hangs
 t_must_ctl check -m "$dir"
+t_umount "$dir"
+SPILLFS_HANG_SEC=3 t_spillfs "$T_TMP/store" "$dir"
+mountpoint -q /sys/fs/fuse/connections || mount -t fusectl none /sys/fs/fuse/connections
+kill -STOP "$(<"$run/daemon")"
+t=$SECONDS
+timeout 30 stat "$dir/nobody.has.asked.for.this" >/dev/null 2>&1
+t_check "stat while the daemon hangs" $? 1
+t_check "daemons after a hang" "$(lives)" 2
+((SECONDS - t >= 2)) || fail "replaced after $((SECONDS - t)) s"
+ok "a daemon that hangs"
+
 t_umount "$dir"
 t_spillfs "$T_TMP/store" "$dir"
 t_must_ctl check -m "$dir"
