@@ -123,19 +123,27 @@ static void keep_receive(struct super *s)
 /* ---- one life ---------------------------------------------------------------------------------
  */
 
+static void end_signals(sigset_t *set)
+{
+	sigemptyset(set);
+	sigaddset(set, SIGTERM);
+	sigaddset(set, SIGINT);
+	sigaddset(set, SIGHUP);
+}
+
 static _Noreturn void child_main(struct super *s, life_fn fn, void *ctx, int report_fd)
 {
 	struct report rep = {.fd = report_fd, .keep_stdio = s->opts->foreground};
 	struct outcome o = {0};
 	bool again = false;
-	sigset_t none;
+	sigset_t ours;
 
 	prctl(PR_SET_PDEATHSIG, SIGTERM, 0, 0, 0);
 	if (getppid() != s->life.main_pid)
 		_exit(EXIT_MOUNT);
 	setpgid(0, 0); /* Ctrl-C goes to the supervisor alone */
-	sigemptyset(&none);
-	sigprocmask(SIG_SETMASK, &none, NULL);
+	end_signals(&ours); /* only these: SIGIO stays blocked, it comes with broken leases */
+	sigprocmask(SIG_UNBLOCK, &ours, NULL);
 	unsetenv("NOTIFY_SOCKET"); /* the supervisor's */
 	close(s->keeper);
 	close(s->signals);
@@ -380,10 +388,7 @@ static int set_up(struct super *s)
 		return -errno;
 	s->keeper = sv[0];
 	s->life.keeper_fd = sv[1];
-	sigemptyset(&set);
-	sigaddset(&set, SIGTERM);
-	sigaddset(&set, SIGINT);
-	sigaddset(&set, SIGHUP);
+	end_signals(&set);
 	if (sigprocmask(SIG_BLOCK, &set, NULL) < 0)
 		return -errno;
 	s->signals = signalfd(-1, &set, SFD_CLOEXEC);

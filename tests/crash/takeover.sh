@@ -4,7 +4,7 @@
 # and nobody notices: no error, no operation lost or done twice, no request left hanging, contents right.
 # Also open files without a name, a stub's reader, a recall in the middle, a planned restart.
 #
-# TAKEOVER_KILLS: kills under each load (20; the evidence in the notes is from 200). The test fails when no kill met a
+# TAKEOVER_KILLS: kills under each load (12; the evidence in the notes is from 200). The test fails when no kill met a
 # request: then it has shown nothing.
 # timeout: 500
 . "$(dirname "$0")/../lib/lib.sh"
@@ -15,7 +15,8 @@ t_need jq fio
 t_fs ext4 1G "$T_TMP/fs"
 dir=$T_TMP/fs/dir
 mkdir "$dir"
-kills=${TAKEOVER_KILLS:-20}
+kills=${TAKEOVER_KILLS:-12}
+T_DEATHS=1
 t_spillfs "$T_TMP/store" "$dir" min-age=0
 run=$(t_run_dir "$dir")
 
@@ -57,7 +58,7 @@ ok "four writers of names: $(<"$T_TMP/metastress.log")"
 # ---- data through us and past us
 for mode in randwrite write; do
 	fio --name=$mode --directory="$dir" --size=24m --bs=16k --rw=$mode --fsync=20 --verify=crc32c --do_verify=1 \
-		--time_based=0 --loops=$((kills / 4 + 1)) --thinktime=2ms --output="$T_TMP/fio-$mode.log" >/dev/null 2>&1 &
+		--time_based=0 --loops=$((kills / 2 + 1)) --thinktime=2ms --output="$T_TMP/fio-$mode.log" >/dev/null 2>&1 &
 	under $! fio-$mode
 done
 grep -q "err= 0" "$T_TMP/fio-write.log" || fail "fio: $(tail -n 20 "$T_TMP/fio-write.log")"

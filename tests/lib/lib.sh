@@ -293,7 +293,11 @@ t_spillfs_try()
 # Unmount and wait until the daemon has ended.
 t_umount()
 {
-	local id=
+	local id= lives
+	# A daemon that died unasked was replaced: nobody else would notice.
+	if ! t_plain && [[ -z ${T_DEATHS:-} ]] && lives=$(t_status "$1" .daemons 2>/dev/null); then
+		t_check "daemons of $1" "$lives" 1
+	fi
 	t_plain || id=$(t_proc_id "$(t_pid "$1" 2>/dev/null)")
 	timeout -k 1 60 umount "$1" || fail "umount $1"
 	[[ -z $id ]] || t_wait_gone "$id" 60 || fail "the daemon of $1 does not end after umount"
