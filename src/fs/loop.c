@@ -265,6 +265,8 @@ void fs_free(struct fs *f)
 		return;
 	tier_on_attr_change(f->t, NULL, NULL);
 	tier_count_work(f->t, NULL);
+	/* Backing ids of files that are open stay the kernel's: another daemon may take over. */
+	tier_use_passthrough(f->t, &(struct tier_backing){0});
 	if (f->se)
 		fuse_session_destroy(f->se);
 	handles_free(f->h);

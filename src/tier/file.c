@@ -204,7 +204,9 @@ static int adopt_node(struct tier *t, uint64_t nodeid, const struct hot_fh *know
 		return fd;
 	if (fstat(fd, &st))
 		return -errno;
-	int r = node_intern(t, known->len ? 0 : nodeid, &fh, &st, 1, ret, &fresh);
+	/* One lookup, however many handles: the kernel may have counted no more. */
+	unsigned lookups = !node_known(t, nodeid);
+	int r = node_intern(t, known->len ? 0 : nodeid, &fh, &st, lookups, ret, &fresh);
 
 	if (r)
 		return r;
@@ -215,7 +217,7 @@ static int adopt_node(struct tier *t, uint64_t nodeid, const struct hot_fh *know
 		r = node_learn(t, *ret, fd, &st);
 	node_unlock(t, *ret);
 	if (r) {
-		tier_forget(t, (*ret)->nodeid, 1);
+		tier_forget(t, (*ret)->nodeid, lookups);
 		tier_put(t, *ret);
 		return r;
 	}

@@ -43,7 +43,8 @@ static bool unmapped(struct tier *t, struct node *n)
 {
 	if (!node_has(n, NODE_MAPPED))
 		return true;
-	if (atomic_load(&n->writers))
+	/* Our own descriptor would stand in the way of a release's lease. */
+	if (atomic_load(&n->writers) || n->rel)
 		return false;
 	cleanup_fd int fd = node_open(t, n, O_RDONLY | O_NOATIME | O_NONBLOCK);
 

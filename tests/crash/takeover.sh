@@ -120,7 +120,14 @@ ok "open files"
 
 t_must_ctl() { t_ctl "$@" >"$T_TMP/ctl.out" 2>&1 || fail "spillctl $*: exit $?: $(cat "$T_TMP/ctl.out")"; }
 before=$(lives)
+echo one >"$dir/kept"
+exec 8<>"$dir/kept"
 t_must_ctl restart "$dir"
+t_check "a file that was open, opened again" "$(cat "$dir/kept")" one
+echo ONE >&8
+t_check "written by the old descriptor" "$(cat "$dir/kept")" ONE
+exec 8>&-
+rm "$dir/kept"
 t_check "daemons after a restart" "$(lives)" $((before + 1))
 diff -r "$T_TMP/src" "$dir/cold" >"$T_TMP/diff.log"
 t_check "what differs" "$(<"$T_TMP/diff.log")" "Only in $T_TMP/src: 299"
@@ -139,7 +146,17 @@ t_check "daemons after a hang" "$(lives)" 2
 ((SECONDS - t >= 2)) || fail "replaced after $((SECONDS - t)) s"
 ok "a daemon that hangs"
 
+# ---- unmounted while there is no daemon
+kill -9 "$(<"$run/daemon")"
 t_umount "$dir"
+ok "umount between two daemons"
+
+t_spillfs "$T_TMP/store" "$dir"
+kill -9 "$(<"$run/daemon")"
+kill -TERM "$(t_pid "$dir")"
+t_until 20 eval '! kill -0 "$(t_pid "$dir")" 2>/dev/null' || fail "SIGTERM between two daemons is without effect"
+ok "SIGTERM between two daemons"
+
 t_spillfs "$T_TMP/store" "$dir"
 t_must_ctl check -m "$dir"
 t_umount "$dir"
