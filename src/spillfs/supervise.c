@@ -141,7 +141,7 @@ static _Noreturn void child_main(struct super *s, life_fn fn, void *ctx, int rep
 	prctl(PR_SET_PDEATHSIG, SIGTERM, 0, 0, 0);
 	if (getppid() != s->life.main_pid)
 		_exit(EXIT_MOUNT);
-	setpgid(0, 0); /* Ctrl-C goes to the supervisor alone */
+	setpgid(0, 0);      /* Ctrl-C goes to the supervisor alone */
 	end_signals(&ours); /* only these: SIGIO stays blocked, it comes with broken leases */
 	sigprocmask(SIG_UNBLOCK, &ours, NULL);
 	unsetenv("NOTIFY_SOCKET"); /* the supervisor's */
