@@ -110,6 +110,8 @@ void tier_use_passthrough(struct tier *t, const struct tier_backing *b);
 /* The backing id that goes with the grant, 0: reads and writes come to us. The kernel allows one
  * way at a time for an inode, so the first open decides, until the last release. */
 int file_backing(const struct file *f);
+/* Mediated: the kernel may have pages of the file that are out of date. */
+bool file_drops_pages(const struct file *f);
 unsigned tier_passed_writers(const struct node *n); /* such opens for writing */
 /* All changes of n's attributes come through us: nobody writes to it by passthrough or through a
  * mapping that was made so. */

@@ -72,7 +72,8 @@ static void fill_pages(struct fs *f, fuse_ino_t ino, int flags, struct file *fil
 	struct fuse_bufvec bv = FUSE_BUFVEC_INIT(0);
 	size_t len;
 
-	if (!f->fill || flags & O_DIRECT || !tier_fill_begin(f->t, file, FILL_MAX, &len))
+	if (!f->fill || flags & O_DIRECT || file_drops_pages(file) ||
+	    !tier_fill_begin(f->t, file, FILL_MAX, &len))
 		return;
 	bv.buf[0].mem = io_buffer();
 	if (bv.buf[0].mem && tier_read(f->t, file, bv.buf[0].mem, len, 0) == (ssize_t)len) {
@@ -243,6 +244,12 @@ void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse
 	(void)ino;
 	if (!file || !buf) {
 		reply_err(req, file ? -ENOMEM : -EBADF);
+		return;
+	}
+	/* The kernel reads such a file itself, but for readahead(2) and fadvise(2), which would
+	 * leave pages that no passthrough write changes. */
+	if (file_backing(file)) {
+		reply_err(req, -EIO);
 		return;
 	}
 	size = MIN(size, IO_MAX);

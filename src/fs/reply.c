@@ -9,7 +9,7 @@
  * allocation, trimming after the last close) for some time after a file was changed. A small file
  * on ext4 has its blocks counted from the first. */
 #define SETTLE_SEC  60
-#define SETTLE_SIZE (64 << 10)
+#define SETTLE_SIZE (16 << 10) /* four extents at most: all in the inode */
 
 double attr_timeout(const struct fs *f, struct node *n, const struct stat *st)
 {
@@ -19,7 +19,8 @@ double attr_timeout(const struct fs *f, struct node *n, const struct stat *st)
 		return ENTRY_TIMEOUT;
 	if (!tier_attr_stable(f->t, n))
 		return 0;
-	if (f->o.blocks_at_once && st->st_size <= SETTLE_SIZE)
+	if (f->o.blocks_at_once && st->st_size <= SETTLE_SIZE &&
+	    (uint64_t)st->st_blocks * 512 >= (uint64_t)st->st_size)
 		return ENTRY_TIMEOUT;
 	clock_gettime(CLOCK_REALTIME_COARSE, &now);
 	return now.tv_sec - st->st_ctim.tv_sec < SETTLE_SEC ? 1 : ENTRY_TIMEOUT;
@@ -61,14 +62,15 @@ void created_out(struct fuse_entry_out *out, struct node *n, const struct stat *
 }
 
 /* A mediated file's content changes through the kernel's own pages only, so they stay valid over
- * opens. What passes us by does not touch them: every passthrough open drops them. */
+ * opens; but for those from before a passthrough open. */
 void open_out(struct abi_open_out *out, uint64_t fh, const struct file *file)
 {
 	int id = file_backing(file);
 
 	*out = (struct abi_open_out){
 		.fh = fh,
-		.open_flags = FOPEN_NOFLUSH | (id ? ABI_FOPEN_PASSTHROUGH : FOPEN_KEEP_CACHE),
+		.open_flags = FOPEN_NOFLUSH | (id ? ABI_FOPEN_PASSTHROUGH : 0) |
+			      (id || file_drops_pages(file) ? 0 : FOPEN_KEEP_CACHE),
 		.backing_id = id,
 	};
 }

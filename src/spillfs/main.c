@@ -51,14 +51,15 @@ static int daemon_main(void *ctx, const struct life *l, struct report *rep, stru
 	return r;
 }
 
-/* The mount leaves the tree; what it covered is the guard. */
-static void give_up(void *ctx)
+/* The mount leaves the tree, if it is still ours; what it covered is the guard. */
+static void give_up(void *ctx, unsigned dev_minor)
 {
+	cleanup_(mnt_table_done) struct mnt_table t = {NULL, 0};
 	struct start *s = ctx;
-	enum mnt_state state;
+	const struct mnt_entry *e = mnt_table_read(&t) < 0 ? NULL : mnt_top(&t, s->cfg->dir);
 
-	if (!mnt_probe(s->cfg->dir, &state, NULL) && state == MNT_GUARDED)
-		return; /* gone already */
+	if (!e || strcmp(e->fstype, SPILLFS_FSTYPE) != 0 || e->dev_minor != dev_minor)
+		return;
 	if (umount2(s->cfg->dir, MNT_DETACH | UMOUNT_NOFOLLOW))
 		log_err("%s: umount: %s", s->cfg->dir, strerror(errno));
 	mnt_run_put(s->cfg->dir, "pid", NULL);

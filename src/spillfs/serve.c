@@ -106,13 +106,18 @@ static bool wait_end(struct server *v, unsigned sec)
 			return false;
 		struct timespec ts = {.tv_sec = 3600};
 		uint64_t now = clock_mono_ns();
+		siginfo_t si;
 		int sig;
 
 		if (sec && now >= until)
 			return false;
 		if (sec)
 			ts = ns_to_ts((int64_t)(until - now));
-		sig = sigtimedwait(&s, NULL, &ts);
+		sig = sigtimedwait(&s, &si, &ts);
+		/* Whoever signals the whole group reaches us twice; the supervisor's counts. */
+		if (sig > 0 && sig != SIGUSR1 && v->life->keeper_fd >= 0 &&
+		    getppid() == v->life->main_pid && si.si_pid != v->life->main_pid)
+			continue;
 		if (sig == SIGTERM || sig == SIGINT || sig == SIGHUP)
 			return false;
 	}
@@ -139,7 +144,7 @@ static bool ask_restart(struct daemon *d)
 {
 	struct server *v = (struct server *)((char *)d - offsetof(struct server, d));
 
-	if (v->life->keeper_fd < 0)
+	if (v->life->keeper_fd < 0 || getppid() != v->life->main_pid)
 		return false;
 	atomic_store(&v->restart, true);
 	pthread_kill(v->main_thread, SIGUSR1);
@@ -195,6 +200,10 @@ static int bring_up(struct server *v, struct outcome *o)
 	r = put_notes(v);
 	if (!r)
 		r = start_ctl(v);
+	if (r < 0 && v->life->resume) { /* files come first */
+		log_err("%s cannot be controlled: %s", v->dir, strerror(-r));
+		r = 0;
+	}
 	if (r < 0)
 		return outcome_set(o, EXIT_MOUNT, "cannot make the control socket of %s: %s",
 				   v->dir, strerror(-r));
@@ -271,6 +280,8 @@ int serve(struct start *s, const struct life *l, struct report *rep, struct outc
 		return outcome_set(o, EXIT_SYSTEM, "cannot make a FUSE session: %s", strerror(-r));
 	}
 	v.d.fs = v.fs;
+	for (size_t i = 0; i < l->n_orphans; i++) /* whoever needs one has its own now */
+		close(l->orphans[i].fd);
 	r = thread_start(&v.fs_thread, "spill-fs", fs_main, &v);
 	if (r < 0) {
 		if (!l->resume)

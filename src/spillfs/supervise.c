@@ -40,7 +40,9 @@ struct super {
 	int launcher; /* the pipe to whoever started us, until it has been told */
 	unsigned short_lives;
 	uint64_t progress, since_ns; /* as last seen, and since when it stands there */
-	int asked; /* the last signal to end; a daemon that was not there yet must hear of it */
+	int asked;                   /* the last signal to end */
+	pid_t asked_pid; /* the daemon that heard of it; the next one must hear of it too */
+	unsigned hangs;
 };
 
 /* ---- descriptors that outlive a daemon --------------------------------------------------------
@@ -67,7 +69,7 @@ void life_keep(void *ctx, uint64_t nodeid, int fd)
 				       .cmsg_type = SCM_RIGHTS};
 		memcpy(CMSG_DATA(&c.h), &fd, sizeof(int));
 	}
-	if (sendmsg(l->keeper_fd, &msg, MSG_NOSIGNAL) < 0)
+	if (sendmsg(l->keeper_fd, &msg, MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
 		log_warn("an open file without a name would not survive the daemon: %s",
 			 strerror(errno));
 }
@@ -157,6 +159,19 @@ static _Noreturn void child_main(struct super *s, life_fn fn, void *ctx, int rep
 	exit(again ? EXIT_AGAIN : o.code);
 }
 
+static int reap(struct super *s)
+{
+	int status = 0;
+
+	while (waitpid(s->child, &status, 0) < 0 && errno == EINTR)
+		;
+	keep_receive(s); /* what it sent last */
+	if (s->child_fd >= 0)
+		close(steal_fd(&s->child_fd));
+	s->child = 0;
+	return status;
+}
+
 static int start_child(struct super *s, life_fn fn, void *ctx, int *ret_report)
 {
 	int pipefd[2];
@@ -177,14 +192,28 @@ static int start_child(struct super *s, life_fn fn, void *ctx, int *ret_report)
 		return -err;
 	}
 	s->child_fd = (int)syscall(SYS_pidfd_open, s->child, 0);
+	if (s->child_fd < 0) { /* nobody would notice its death */
+		err = errno;
+		kill(s->child, SIGKILL);
+		reap(s);
+		close(pipefd[0]);
+		return -err;
+	}
 	*ret_report = pipefd[0];
 	return 0;
 }
 
-enum event { EV_FD, EV_CHILD_ENDED, EV_TIMEOUT };
+static void pass_on(struct super *s)
+{
+	if (s->child > 0)
+		kill(s->child, s->asked);
+	s->asked_pid = s->child;
+}
 
-/* Until something happens to fd (-1: nothing can), the child ends, or timeout_ms (-1: none) are
- * over; meanwhile signals are passed on and descriptors kept. */
+enum event { EV_FD, EV_CHILD_ENDED, EV_SIGNAL, EV_TIMEOUT };
+
+/* Until something happens to fd (-1: nothing can), the child ends, a signal comes while there is
+ * none, or timeout_ms (-1: none) are over; meanwhile signals are passed on and descriptors kept. */
 static enum event attend(struct super *s, int fd, int timeout_ms)
 {
 	struct pollfd p[4] = {{.fd = fd, .events = POLLIN},
@@ -204,9 +233,10 @@ static enum event attend(struct super *s, int fd, int timeout_ms)
 
 			if (read(s->signals, &si, sizeof(si)) == sizeof(si)) {
 				s->asked = (int)si.ssi_signo;
-				if (s->child > 0)
-					kill(s->child, s->asked);
+				pass_on(s);
 			}
+			if (!s->child)
+				return EV_SIGNAL;
 		}
 		if (p[3].revents)
 			keep_receive(s);
@@ -242,7 +272,8 @@ static bool hangs(struct super *s)
 		s->since_ns = now;
 		return false;
 	}
-	return now - s->since_ns >= limit * UINT64_C(1000000000);
+	/* What takes long each time it is sent again gets longer each time. */
+	return now - s->since_ns >= (limit << MIN(s->hangs, 6u)) * UINT64_C(1000000000);
 }
 
 /* A daemon at work: until it ends. */
@@ -257,6 +288,7 @@ static void watch(struct super *s)
 		log_err("the daemon does not get on with what the kernel asks: it is ended, the "
 			"next "
 			"one takes the mount over");
+		s->hangs++;
 		kill(s->child, SIGKILL);
 	}
 }
@@ -282,17 +314,12 @@ static bool listen_to(struct super *s, int fd, struct outcome *o)
 	return true;
 }
 
-static int reap(struct super *s)
+/* Is there no mount any more that a daemon could serve? */
+static bool connection_gone(const struct super *s)
 {
-	int status = 0;
+	struct pollfd p = {.fd = s->life.dev_fd};
 
-	while (waitpid(s->child, &status, 0) < 0 && errno == EINTR)
-		;
-	keep_receive(s); /* what it sent last */
-	if (s->child_fd >= 0)
-		close(steal_fd(&s->child_fd));
-	s->child = 0;
-	return status;
+	return poll(&p, 1, 0) == 1 && p.revents & (POLLERR | POLLNVAL);
 }
 
 /* Before the next life; false: enough. */
@@ -322,7 +349,7 @@ static void say_end(int status)
 static int lives(struct super *s, life_fn fn, void *ctx, struct report *rep, struct outcome *o)
 {
 	for (;;) {
-		uint64_t born = clock_mono_ns();
+		uint64_t ready_ns = 0;
 		bool first = !s->life.resume;
 		struct outcome said = {.code = EXIT_MOUNT};
 		int fd = -1, r = start_child(s, fn, ctx, &fd);
@@ -342,10 +369,12 @@ static int lives(struct super *s, life_fn fn, void *ctx, struct report *rep, str
 			report_ready(rep);
 			s->launcher = -1;
 		}
-		if (ready && s->asked)
-			kill(s->child, s->asked);
-		if (ready)
+		if (ready && s->asked && s->asked_pid != s->child)
+			pass_on(s);
+		if (ready) {
+			ready_ns = clock_mono_ns();
 			watch(s);
+		}
 		int status = r ? 0 : reap(s);
 
 		if (first && !ready) {
@@ -370,8 +399,20 @@ static int lives(struct super *s, life_fn fn, void *ctx, struct report *rep, str
 		}
 		if (!r)
 			say_end(status);
-		if (!pause_between(s, clock_mono_ns() - born)) {
-			s->opts->give_up(ctx);
+		if (connection_gone(s))
+			return 0;
+		bool enough = !pause_between(s, ready ? clock_mono_ns() - ready_ns : 0);
+
+		if (connection_gone(s))
+			return 0;
+		if (enough || (s->asked && !ready)) {
+			uint64_t progress;
+			unsigned conn = 0;
+
+			fs_state_watch(s->life.state_fd, &progress, &conn);
+			s->opts->give_up(ctx, conn);
+			if (!enough)
+				return 0;
 			return outcome_set(o, EXIT_MOUNT,
 					   "%d daemons died one after the other: given up%s%s",
 					   MAX_LIVES, said.msg[0] ? ": " : "", said.msg);

@@ -26,9 +26,10 @@ typedef int (*life_fn)(void *ctx, const struct life *l, struct report *rep, stru
 		       bool *again);
 
 struct supervise_opts {
-	bool on;                    /* false: one life, in this process */
-	bool foreground;            /* leave stdio alone */
-	void (*give_up)(void *ctx); /* no daemon will come: take the mount away */
+	bool on;         /* false: one life, in this process */
+	bool foreground; /* leave stdio alone */
+	/* No daemon will come: take our mount (the device number's minor) away. */
+	void (*give_up)(void *ctx, unsigned dev_minor);
 };
 /* Run fn until it ends by itself; after a death start it anew. As launch_fn. */
 int supervise(const struct supervise_opts *s, life_fn fn, void *ctx, struct report *rep,

@@ -128,6 +128,7 @@ int tier_open_file(struct tier *t, struct node *n, int flags, struct file **ret)
 {
 	bool wr = (flags & O_ACCMODE) != O_RDONLY;
 	struct cold *cold = NULL;
+	bool drop = false;
 	int fd = -1, backing = 0;
 
 	node_lock(t, n);
@@ -138,17 +139,22 @@ int tier_open_file(struct tier *t, struct node *n, int flags, struct file **ret)
 		r = MIN(backing, 0);
 		if (!r && node_is_cold(n))
 			cold = cold_ref(n->cold);
+		drop = !r && !backing && node_has(n, NODE_OLD_PAGES);
 	}
 	node_unlock(t, n);
 	if (r)
 		return r;
-	if (!cold && (!backing || flags & O_TRUNC)) {
+	/* A passthrough writer has one too, for fsync: a descriptor is told of the errors since its
+	 * open. */
+	if (!cold && (!backing || wr || flags & O_TRUNC)) {
 		fd = node_open(t, n, (flags & (HOT_FLAGS | O_TRUNC)) | O_NOFOLLOW);
-		if (fd < 0)
+		if (fd < 0 && (!backing || flags & O_TRUNC))
 			r = fd;
 	}
 	if (!r)
 		r = file_new(n, fd, flags, backing, cold, ret);
+	if (!r)
+		(*ret)->drop_pages = drop;
 	if (r) {
 		if (fd >= 0)
 			close(fd);
@@ -262,6 +268,8 @@ void tier_release_file(struct tier *t, struct file *f)
 		close(fd);
 	node_lock(t, f->n);
 	grant_end(t, f->n, f->flags, f->backing);
+	if (f->drop_pages) /* that open is over, so they have been dropped */
+		node_flag(f->n, 0, NODE_OLD_PAGES);
 	node_unlock(t, f->n);
 	cold_unref(f->cold);
 	tier_put(t, f->n);

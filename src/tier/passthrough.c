@@ -28,6 +28,11 @@ void tier_use_passthrough(struct tier *t, const struct tier_backing *b)
 	t->pass = *b;
 }
 
+bool file_drops_pages(const struct file *f)
+{
+	return f->drop_pages;
+}
+
 int file_backing(const struct file *f)
 {
 	return f->backing;
@@ -108,7 +113,9 @@ static int pass(struct tier *t, struct node *n, int flags, int fd)
 	struct node_fd nfd = {.fd = -1};
 	int r = 0;
 
-	if (!t->pass.open || n->mediated || atomic_load(&t->pass_off))
+	/* n->rel: a release that is being taken back leaves its marker for a while, and a daemon
+	 * that died then must find nobody who reads past it. */
+	if (!t->pass.open || n->mediated || n->rel || atomic_load(&t->pass_off))
 		return 0;
 	if (n->backing && !is_writing(flags)) /* as all who have it open */
 		return n->backing;
@@ -152,6 +159,7 @@ void grant_again(struct tier *t, struct node *n, int flags, int backing)
 	}
 	n->backing = backing;
 	n->passed++;
+	node_flag(n, NODE_OLD_PAGES, 0);
 	if (is_writing(flags)) {
 		atomic_fetch_add(&n->writers, 1);
 		node_flag(n, NODE_MAPPED, 0);

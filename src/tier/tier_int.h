@@ -40,6 +40,10 @@ enum {
 	NODE_FILLED = 1 << 7,  /* ... or went there before */
 	NODE_MAPPED = 1 << 8,  /* was open for passthrough writing: a mapping may have stayed */
 	NODE_KEPT = 1 << 9,    /* somebody else holds it for us, see tier_on_orphan */
+	/* The kernel may have pages of it from before a passthrough write. They come in even past a
+	 * passthrough open (readahead(2) does), so mediated opens drop them, until one of
+	 * those is released. */
+	NODE_OLD_PAGES = 1 << 10,
 };
 
 struct node {
@@ -67,6 +71,7 @@ struct file {
 	atomic_int fd;     /* hot fd, -1 while cold */
 	int flags;         /* open flags, without O_CREAT, O_EXCL, O_TRUNC, O_APPEND */
 	int backing;       /* id of a passthrough grant, or 0 */
+	bool drop_pages;   /* see NODE_OLD_PAGES */
 	struct cold *cold; /* own reference, or NULL */
 };
 

@@ -133,6 +133,25 @@ diff -r "$T_TMP/src" "$dir/cold" >"$T_TMP/diff.log"
 t_check "what differs" "$(<"$T_TMP/diff.log")" "Only in $T_TMP/src: 299"
 ok "a planned restart"
 
+# ---- a mapping without a descriptor
+t_data 7 9000 >"$dir/mapped"
+coproc KEEP { exec "$T_BUILD/tools/fileop" keep "$dir/mapped"; }
+keep_in=${KEEP[1]} keep_out=${KEEP[0]} keep_pid=$KEEP_PID
+read -r -t 10 _ <&"$keep_out"
+kill -9 "$(<"$run/daemon")"
+lives >/dev/null
+exec 8>>"$dir/mapped"
+head -c 1 "$dir/mapped" >/dev/null
+for c in a b; do
+	printf $c >&"$keep_in"
+	read -r -t 10 _ <&"$keep_out"
+	t_check "a byte stored through the mapping" "$(head -c 1 "$dir/mapped")" $c
+done
+exec 8>&- {keep_in}>&-
+wait "$keep_pid"
+rm "$dir/mapped"
+ok "a mapping that outlives its descriptor and a daemon"
+
 # ---- a daemon that hangs
 t_must_ctl check -m "$dir"
 t_umount "$dir"

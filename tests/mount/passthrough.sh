@@ -70,6 +70,20 @@ t_want_state "$dir/f" spilled
 cmp "$T_TMP/f" "$dir/f" || fail "contents differ when spilled"
 ok "a mapping that outlives its descriptor"
 
+# ---- pages that come in past a passthrough open
+for how in spilled mediated; do
+	t_data 5 300000 | tee "$dir/r" >"$T_TMP/r"
+	"$op" ahead "$dir/r" "$how" && printf %s "$how" | dd of="$T_TMP/r" conv=notrunc status=none
+	case $how in
+	spilled) t_spill "$dir/r" ;;
+	mediated) exec 8>>"$dir/r" ;;
+	esac
+	cmp "$T_TMP/r" "$dir/r" || fail "$how: a reader sees what was before a write"
+	[[ $how = spilled ]] || exec 8>&-
+done
+rm "$dir/r"
+ok "readahead(2) of a passthrough file"
+
 # ---- the reader of a stub, and a writer
 exec 8<"$dir/f"
 dd bs=10 count=1 <&8 >/dev/null 2>&1

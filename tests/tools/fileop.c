@@ -5,12 +5,14 @@
  *	fileop ways FILE...		read(2), O_DIRECT, a mapping and pread in odd pieces agree
  *	fileop copy IN OUT INOFF OUTOFF LEN	copy_file_range(2), until all is copied
  *	fileop mwrite FILE OFF TEXT	store through a shared mapping, msync
- *	fileop keep FILE		map it shared, close it, say "mapped"; for each byte of
- *stdin store that byte at offset 0 and say "stored"; end with it fileop appends FILE open for
- *appending, turn O_APPEND off, write at offset 0 fileop fill DIR FIRST COUNT	COUNT files of a few
- *bytes, named by number fileop list DIR			number of entries, each name seen
- *once fileop rename-listed DIR	rename each entry while listing: this ends Exit: 0, or 1 with a
- *message.
+ *	fileop keep FILE		map it shared and close it; see do_keep
+ *	fileop appends FILE		open it to append, turn O_APPEND off, write at 0
+ *	fileop ahead FILE TEXT		readahead(2) of all of it, then write TEXT at 0
+ *	fileop fill DIR FIRST COUNT	COUNT files of a few bytes, named by number
+ *	fileop list DIR			number of entries, each name seen once
+ *	fileop rename-listed DIR	rename each entry while listing: this ends
+ *
+ * Exit: 0, or 1 with a message.
  */
 #include "fsdiff/util.h"
 
@@ -220,6 +222,7 @@ static int do_list(char **v)
 	return 0;
 }
 
+/* Says "mapped"; then for each byte of stdin stores it at offset 0 and says "stored". */
 static int do_keep(char **v)
 {
 	int fd = open(v[0], O_RDWR | O_CLOEXEC), c;
@@ -234,6 +237,23 @@ static int do_keep(char **v)
 		*(volatile char *)p = (char)c;
 		puts("stored");
 	}
+	return 0;
+}
+
+static int do_ahead(char **v)
+{
+	int fd = open(v[0], O_RDWR | O_CLOEXEC);
+	struct stat st;
+
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return bad("open", v[0]);
+	posix_fadvise(fd, 0, 0, POSIX_FADV_WILLNEED);
+	if (readahead(fd, 0, (size_t)st.st_size) < 0)
+		return bad("readahead", v[0]);
+	usleep(200000); /* it is read in the background */
+	if (pwrite(fd, v[1], strlen(v[1]), 0) != (ssize_t)strlen(v[1]))
+		return bad("pwrite", v[0]);
+	close(fd);
 	return 0;
 }
 
@@ -254,15 +274,11 @@ int main(int argc, char **argv)
 		int args; /* negative: at least */
 		int (*fn)(char **);
 	} verbs[] = {
-		{"map", -1, do_map},
-		{"ways", -1, do_ways},
-		{"copy", 5, do_copy},
-		{"mwrite", 3, do_mwrite},
-		{"keep", 1, do_keep},
-		{"appends", 1, do_appends},
-		{"fill", 3, do_fill},
-		{"list", 1, do_list},
-		{"rename-listed", 1, do_rename_listed},
+		{"map", -1, do_map},    {"ways", -1, do_ways},
+		{"copy", 5, do_copy},   {"mwrite", 3, do_mwrite},
+		{"keep", 1, do_keep},   {"appends", 1, do_appends},
+		{"ahead", 2, do_ahead}, {"fill", 3, do_fill},
+		{"list", 1, do_list},   {"rename-listed", 1, do_rename_listed},
 	};
 
 	for (size_t i = 0; argc > 2 && i < sizeof(verbs) / sizeof(verbs[0]); i++)
