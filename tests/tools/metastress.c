@@ -50,7 +50,7 @@ static void surprise(const char *what, long long got, long long want, int err)
 
 static void done(uint64_t since)
 {
-	uint64_t us = now_us() - since, old = atomic_load(&sh->longest_us);
+	unsigned long long us = now_us() - since, old = atomic_load(&sh->longest_us);
 
 	atomic_fetch_add(&sh->ops, 1);
 	while (us > old && !atomic_compare_exchange_weak(&sh->longest_us, &old, us))
