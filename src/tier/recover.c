@@ -90,9 +90,6 @@ static int resolve(struct tier *t, const struct file_row *row, bool *drop, bool 
 	if (!r)
 		r = compare_hot(t, fd, o);
 	object_free(o);
-	/* After a daemon's death alone the kernel may have it open: the release was taken back. */
-	if (!r && fcntl(fd, F_SETLEASE, F_WRLCK))
-		r = -EBUSY;
 	struct timespec times[2] = {st.st_atim, ns_to_ts(mk.mtime_ns)};
 
 	if (!r) {
@@ -102,11 +99,12 @@ static int resolve(struct tier *t, const struct file_row *row, bool *drop, bool 
 		mk.state = RES_SPILLED;
 		return r ? r : hot_marker_set(fd, &mk);
 	}
-	if ((uint64_t)st.st_blocks >= mk.blocks) {
-		if (r != -EBUSY)
-			log_warn("inode %llu: its copy in the store is not good (%s); the file "
-				 "stays in the hot tier",
-				 (unsigned long long)row->id.ino, strerror(-r));
+	/* All of it is still here? Blocks do not tell: the marker may have brought one. Of a file with
+	 * holes of its own it cannot be told without the object. */
+	if (lseek(fd, 0, SEEK_HOLE) == st.st_size) {
+		log_warn("inode %llu: its copy in the store is not good (%s); the file stays in "
+			 "the hot tier",
+			 (unsigned long long)row->id.ino, strerror(-r));
 		*drop = true;
 		r = hot_marker_drop(fd);
 		return r ? r : d_fsync(fd);
