@@ -99,8 +99,8 @@ static int resolve(struct tier *t, const struct file_row *row, bool *drop, bool 
 		mk.state = RES_SPILLED;
 		return r ? r : hot_marker_set(fd, &mk);
 	}
-	/* All of it is still here? Blocks do not tell: the marker may have brought one. Of a file with
-	 * holes of its own it cannot be told without the object. */
+	/* All of it is still here? Blocks do not tell: the marker may have brought one. Of a file
+	 * with holes of its own it cannot be told without the object. */
 	if (lseek(fd, 0, SEEK_HOLE) == st.st_size) {
 		log_warn("inode %llu: its copy in the store is not good (%s); the file stays in "
 			 "the hot tier",

@@ -189,9 +189,9 @@ int node_intern(struct tier *t, uint64_t nodeid, const struct hot_fh *fh, const 
 struct node *node_find(struct tier *t, uint64_t nodeid); /* with a reference, or NULL */
 bool node_known(struct tier *t, uint64_t nodeid);        /* the kernel or a file refers to it */
 uint64_t node_id_of(struct tier *t, struct hot_id id);
-int node_fh(struct tier *t, const struct node *n, struct hot_fh *ret);
-int node_open(struct tier *t, struct node *n, int flags); /* by handle or pinned fd */
 void node_ref(struct tier *t, struct node *n);
+/* Drop refs and lookups; free the node when nothing holds it. */
+void node_drop(struct tier *t, uint64_t nodeid, unsigned refs, uint64_t lookups);
 struct stripe *node_stripe(struct tier *t, const struct node *n);
 void node_lock(struct tier *t, struct node *n);
 void node_unlock(struct tier *t, struct node *n);
@@ -201,21 +201,31 @@ void node_busy_set(struct node *n);                   /* [N] */
 void node_busy_clear(struct tier *t, struct node *n); /* [N], wakes */
 bool node_has(const struct node *n, unsigned flag);
 void node_flag(struct node *n, unsigned set, unsigned clear); /* [N] */
+
+/* ---- lookup.c */
+int node_fh(struct tier *t, const struct node *n, struct hot_fh *ret);
+int node_open(struct tier *t, struct node *n, int flags); /* by handle or pinned fd */
+/* Identify an fd (O_PATH is enough) and return its node with a reference. */
+int node_of_fd(struct tier *t, int fd, struct node **ret, struct stat *ret_st);
 /* Make sure res is known, from the marker on fd. [N] */
 int node_learn(struct tier *t, struct node *n, int fd, const struct stat *st);
+
+/* ---- cold.c */
 struct cold *cold_new(const struct marker *mk);
 struct cold *cold_ref(struct cold *c);
 void cold_unref(struct cold *c);
 /* Load and check the object of a stub. Returns -EIO-class errors, logged once. No lock. */
 int cold_load(struct tier *t, struct cold *c, uint64_t ino);
+/* Read the original file's bytes of a stub. */
+ssize_t cold_read(struct tier *t, const struct cold *c, void *buf, size_t len, uint64_t off);
+/* First data range of the object that ends behind off, or nranges. */
+uint32_t range_after(const struct object *o, uint64_t off);
+
+/* ---- file.c */
 struct hot_id node_hot_id(struct tier *t, const struct node *n);
 bool node_is_cold(const struct node *n); /* served from the store: spilled or being recalled */
 /* Wait until no spill or recall is under way on n, cancelling a release. [N] */
 void node_settle(struct tier *t, struct node *n);
-/* Read the original file's bytes of a stub. */
-ssize_t cold_read(struct tier *t, const struct cold *c, void *buf, size_t len, uint64_t off);
-/* Identify an fd (O_PATH is enough) and return its node with a reference. */
-int node_of_fd(struct tier *t, int fd, struct node **ret, struct stat *ret_st);
 
 /* ---- passthrough.c
  * Grant an open its way and count it; fd is the hot file or -1. Returns the backing id, 0:

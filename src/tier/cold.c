@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: MIT
+ * What readers of a stub need, and reading its original bytes from the store.
+ */
+#include "tier_int.h"
+
+struct cold *cold_new(const struct marker *mk)
+{
+	struct cold *c = calloc(1, sizeof(*c));
+
+	if (c) {
+		atomic_store(&c->refs, 1);
+		c->mk = *mk;
+	}
+	return c;
+}
+
+struct cold *cold_ref(struct cold *c)
+{
+	atomic_fetch_add(&c->refs, 1);
+	return c;
+}
+
+void cold_unref(struct cold *c)
+{
+	if (c && atomic_fetch_sub(&c->refs, 1) == 1) {
+		object_free(c->obj);
+		free(c);
+	}
+}
+
+int cold_load(struct tier *t, struct cold *c, uint64_t ino)
+{
+	struct object *o = NULL;
+
+	if (c->obj)
+		return 0;
+	int r = index_object_get(t->ix, c->mk.obj, &o);
+
+	if (!r && (memcmp(o->sha, c->mk.hash16, 16) || o->size != c->mk.size))
+		r = -EBADMSG;
+	if (r) {
+		log_err("inode %llu: object %llu %s (%s); the file stays unreadable until the "
+			"right "
+			"store is back",
+			(unsigned long long)ino, (unsigned long long)c->mk.obj.v,
+			r == -EBADMSG ? "in the store is not the one this stub names"
+				      : "cannot be had from the index",
+			strerror(-r));
+		atomic_fetch_add(&t->n_errors, 1);
+		object_free(o);
+		return r == -ENOMEM ? r : -EIO;
+	}
+	c->obj = o;
+	return 0;
+}
+
+uint32_t range_after(const struct object *o, uint64_t off)
+{
+	uint32_t lo = 0, hi = o->nranges;
+
+	while (lo < hi) {
+		uint32_t mid = (lo + hi) / 2;
+
+		if (o->ranges[mid].off + o->ranges[mid].len > off)
+			hi = mid;
+		else
+			lo = mid + 1;
+	}
+	return lo;
+}
+
+static ssize_t read_sparse(struct tier *t, const struct object *o, uint8_t *buf, size_t len,
+			   uint64_t off, struct store_pos *bad)
+{
+	uint64_t stream = 0, end = off + len;
+	uint32_t i = range_after(o, off);
+
+	memset(buf, 0, len);
+	for (uint32_t k = 0; k < i; k++)
+		stream += o->ranges[k].len;
+	for (; i < o->nranges && o->ranges[i].off < end; i++) {
+		const struct range *rg = &o->ranges[i];
+		uint64_t from = MAX(rg->off, off), to = MIN(rg->off + rg->len, end);
+		ssize_t n = store_read(t->store, o->segs, o->nsegs, buf + (from - off), to - from,
+				       stream + (from - rg->off), bad);
+
+		if (n < 0)
+			return n;
+		if ((uint64_t)n != to - from)
+			return -EUCLEAN;
+		stream += rg->len;
+	}
+	return (ssize_t)len;
+}
+
+ssize_t cold_read(struct tier *t, const struct cold *c, void *buf, size_t len, uint64_t off)
+{
+	const struct object *o = c->obj;
+	struct store_pos bad = {0};
+	ssize_t n;
+
+	if (off >= o->size)
+		return 0;
+	len = MIN(len, o->size - off);
+	unsigned parity = read_enter(t);
+
+	if (o->stream_len == o->size)
+		n = store_read(t->store, o->segs, o->nsegs, buf, len, off, &bad);
+	else
+		n = read_sparse(t, o, buf, len, off, &bad);
+	read_exit(t, parity);
+	if (n >= 0 && (size_t)n != len)
+		n = -EUCLEAN;
+	if (n < 0) {
+		log_err("object %llu: pack %u, frame %u at offset %llu cannot be read: %s",
+			(unsigned long long)o->id.v, bad.pack, bad.frame,
+			(unsigned long long)bad.offset, strerror((int)-n));
+		atomic_fetch_add(&t->n_errors, 1);
+		return n == -ENOMEM ? n : -EIO;
+	}
+	return n;
+}

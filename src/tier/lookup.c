@@ -1,0 +1,227 @@
+/* SPDX-License-Identifier: MIT
+ * From names, handles and descriptors to nodes, and back to descriptors; what a node's marker says
+ * is learned here, once.
+ */
+#include "tier_int.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+
+int node_fh(struct tier *t, const struct node *n, struct hot_fh *ret)
+{
+	if (n->fh) {
+		*ret = *n->fh;
+		return 0;
+	}
+	return hot_fh_of_nodeid(t->hot, n->nodeid, ret) ? 0 : -ESTALE;
+}
+
+int node_open(struct tier *t, struct node *n, int flags)
+{
+	struct hot_fh fh;
+	int pin = atomic_load(&n->pin_fd);
+
+	if (n->nodeid == 1)
+		return hot_reopen(hot_root_fd(t->hot), flags);
+	if (pin >= 0)
+		return hot_reopen(pin, flags);
+	int r = node_fh(t, n, &fh);
+
+	return r ? r : hot_open_fh(t->hot, &fh, flags);
+}
+
+int node_of_fd(struct tier *t, int fd, struct node **ret, struct stat *ret_st)
+{
+	struct hot_fh fh;
+	uint64_t id;
+	bool fresh;
+	int r = hot_identify(t->hot, fd, "", ret_st, &fh, &id);
+
+	return r ? r : node_intern(t, id, &fh, ret_st, 0, ret, &fresh);
+}
+
+int node_learn(struct tier *t, struct node *n, int fd, const struct stat *st)
+{
+	struct marker mk;
+
+	if (node_has(n, NODE_RES_KNOWN) || !node_has(n, NODE_REG))
+		return 0;
+	if (st->st_size == 0) {
+		/* A stub is never empty: a marker here is what an interrupted truncation left. */
+		int r = hot_marker_get(fd, &mk);
+
+		node_flag(n, NODE_RES_KNOWN | (r == -ENODATA ? 0 : NODE_STALE_MARKER), 0);
+		return 0;
+	}
+	int r = hot_marker_get(fd, &mk);
+
+	if (r == -ENODATA || r == -EOPNOTSUPP) {
+		node_flag(n, NODE_RES_KNOWN, 0);
+		return 0;
+	}
+	if (r == -EUCLEAN || r == -EPROTONOSUPPORT || (!r && mk.size != (uint64_t)st->st_size)) {
+		log_err("inode %llu: the stub marker is damaged or does not fit the file (size "
+			"%lld): "
+			"its content cannot be proved right; run spillctl check",
+			(unsigned long long)st->st_ino, (long long)st->st_size);
+		atomic_fetch_add(&t->n_errors, 1);
+		node_flag(n, NODE_RES_KNOWN | NODE_DAMAGED, 0);
+		return 0;
+	}
+	if (r)
+		return r;
+	n->cold = cold_new(&mk);
+	if (!n->cold)
+		return -ENOMEM;
+	atomic_store(&n->res, RES_SPILLED);
+	node_flag(n, NODE_RES_KNOWN, 0);
+	return 0;
+}
+
+/* Attach layer identity and residency to a node just found by name. */
+static int node_attach(struct tier *t, struct node *dir, int dirfd, const char *name, int fd,
+		       struct node *n, bool fresh, struct stat *st)
+{
+	if (fresh && dir && dir != n) {
+		layer_class cls;
+		uint32_t layer;
+
+		layer_of_child(t, dir, dirfd, name, &cls, &layer);
+		node_lock(t, n);
+		n->cls = cls;
+		n->layer = layer;
+		node_unlock(t, n);
+	}
+	if (!S_ISREG(st->st_mode))
+		return 0;
+	if (!node_has(n, NODE_RES_KNOWN)) {
+		cleanup_fd int tmp = -1;
+
+		if (fd < 0) {
+			tmp = node_open(t, n, O_PATH | O_NOFOLLOW);
+			if (tmp < 0)
+				return tmp == -ESTALE ? -ENOENT : tmp;
+			fd = tmp;
+		}
+		node_lock(t, n);
+		int r = node_learn(t, n, fd, st);
+
+		node_unlock(t, n);
+		if (r)
+			return r;
+	}
+	return tier_fix_attr(t, n, fd, st);
+}
+
+int tier_lookup(struct tier *t, struct node *dir, const char *name, struct node **ret,
+		struct stat *ret_st)
+{
+	struct node_fd dfd;
+	struct hot_fh fh;
+	uint64_t id;
+	bool fresh;
+	int r = tier_fd_get(t, dir, &dfd);
+
+	if (r)
+		return r;
+	r = hot_identify(t->hot, dfd.fd, name, ret_st, &fh, &id);
+	if (!r)
+		r = node_intern(t, id, &fh, ret_st, 1, ret, &fresh);
+	if (!r) {
+		r = node_attach(t, dir, dfd.fd, name, -1, *ret, fresh, ret_st);
+		if (r)
+			node_drop(t, (*ret)->nodeid, 1, 1);
+	}
+	tier_fd_put(t, &dfd);
+	return r;
+}
+
+int tier_lookup_fd(struct tier *t, struct node *dir, const char *name, int fd, struct node **ret,
+		   struct stat *ret_st)
+{
+	struct node_fd dfd;
+	struct hot_fh fh;
+	uint64_t id;
+	bool fresh;
+	int r = hot_identify(t->hot, fd, "", ret_st, &fh, &id);
+
+	if (!r)
+		r = node_intern(t, id, &fh, ret_st, 1, ret, &fresh);
+	if (r)
+		return r;
+	r = tier_fd_get(t, dir, &dfd);
+	if (!r) {
+		r = node_attach(t, dir, dfd.fd, name, fd, *ret, fresh, ret_st);
+		tier_fd_put(t, &dfd);
+	}
+	if (!r && ret_st->st_nlink == 0 && atomic_load(&(*ret)->pin_fd) < 0) {
+		/* O_TMPFILE: no name keeps the inode for the kernel's reference. */
+		int pin = hot_reopen(fd, O_PATH), none = -1;
+
+		if (pin >= 0 && !atomic_compare_exchange_strong(&(*ret)->pin_fd, &none, pin))
+			close(pin);
+	}
+	if (r)
+		node_drop(t, (*ret)->nodeid, 1, 1);
+	return r;
+}
+
+int tier_get(struct tier *t, uint64_t nodeid, struct node **ret)
+{
+	struct node *n = node_find(t, nodeid);
+	struct hot_fh fh;
+	struct stat st;
+	bool fresh;
+
+	if (n) {
+		*ret = n;
+		return 0;
+	}
+	if (!hot_fh_of_nodeid(t->hot, nodeid, &fh))
+		return -ESTALE;
+	cleanup_fd int fd = hot_open_fh(t->hot, &fh, O_PATH | O_NOFOLLOW);
+
+	if (fd < 0)
+		return fd;
+	if (fstat(fd, &st))
+		return -errno;
+	/* It stays until the kernel forgets it: as good as a lookup. */
+	return node_intern(t, nodeid, &fh, &st, t->resumed, ret, &fresh);
+}
+
+void tier_handle(const struct node *n, struct hot_fh *ret)
+{
+	*ret = n->fh ? *n->fh : (struct hot_fh){0};
+}
+
+void tier_resumed(struct tier *t)
+{
+	t->resumed = true;
+}
+
+/* ---- fds ---------------------------------------------------------------------------------------
+ */
+
+int tier_fd_get(struct tier *t, struct node *n, struct node_fd *ret)
+{
+	int pin = n == t->root ? hot_root_fd(t->hot) : atomic_load(&n->pin_fd);
+
+	if (pin >= 0) { /* lives as long as the node, which the caller holds */
+		*ret = (struct node_fd){.fd = pin, .slot = t};
+		return 0;
+	}
+	if (!fdcache_get(t->fds, n->nodeid, ret))
+		return 0;
+	int fd = node_open(t, n, O_PATH | O_NOFOLLOW);
+
+	if (fd < 0)
+		return fd;
+	fdcache_put_new(t->fds, n->nodeid, fd, ret);
+	return 0;
+}
+
+void tier_fd_put(struct tier *t, struct node_fd *f)
+{
+	if (f->slot != t)
+		fdcache_release(t->fds, f);
+}
