@@ -14,10 +14,12 @@ static int backing_open(void *ctx, int fd)
 {
 	struct fs *f = ctx;
 	struct abi_backing_map m = {.fd = fd};
-
+	bool paused = fsetid_pause(); /* others will write by it too */
 	int r = ioctl(f->dev_fd, ABI_BACKING_OPEN, &m);
+	int err = errno;
 
-	return r < 0 ? -errno : r;
+	fsetid_resume(paused);
+	return r < 0 ? -err : r;
 }
 
 static void backing_close(void *ctx, int id)

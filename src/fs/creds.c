@@ -126,6 +126,21 @@ bool side_effect_take(fuse_req_t req, fuse_ino_t ino, enum side_effect what)
 	return atomic_compare_exchange_strong(&fs_of(req)->side_effect, &v, 0);
 }
 
+static _Thread_local bool dropped;
+
+bool fsetid_pause(void)
+{
+	if (dropped)
+		fsetid(true);
+	return dropped;
+}
+
+void fsetid_resume(bool paused)
+{
+	if (paused)
+		fsetid(false);
+}
+
 bool fsetid_drop(fuse_req_t req, const struct stat *st)
 {
 	gid_t gid = fuse_req_ctx(req)->gid;
@@ -136,11 +151,13 @@ bool fsetid_drop(fuse_req_t req, const struct stat *st)
 		gid = st->st_gid;
 	syscall(SYS_setfsgid, gid);
 	fsetid(false);
+	dropped = true;
 	return true;
 }
 
 void fsetid_restore(void)
 {
+	dropped = false;
 	fsetid(true);
 	syscall(SYS_setfsgid, 0);
 }

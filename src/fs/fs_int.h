@@ -123,6 +123,9 @@ bool side_effect_take(fuse_req_t req, fuse_ino_t ino, enum side_effect what);
  * False: it has none. */
 bool fsetid_drop(fuse_req_t req, const struct stat *st);
 void fsetid_restore(void);
+/* For a while as if it had not been dropped; what pause returns goes to resume. */
+bool fsetid_pause(void);
+void fsetid_resume(bool paused);
 
 /* ---- dirs.c: a position in an open directory; -errno in *ret_err */
 struct dirh;

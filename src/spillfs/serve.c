@@ -201,7 +201,9 @@ static int bring_up(struct server *v, struct outcome *o)
 	if (!r)
 		r = start_ctl(v);
 	if (r < 0 && v->life->resume) { /* files come first */
-		log_err("%s cannot be controlled: %s", v->dir, strerror(-r));
+		log_err("%s is served, but spillctl does not reach it (%s): make room in /run, "
+			"then umount and mount again when that is convenient",
+			v->dir, strerror(-r));
 		r = 0;
 	}
 	if (r < 0)

@@ -414,7 +414,8 @@ static int lives(struct super *s, life_fn fn, void *ctx, struct report *rep, str
 			if (!enough)
 				return 0;
 			return outcome_set(o, EXIT_MOUNT,
-					   "%d daemons died one after the other: given up%s%s",
+					   "%d daemons died one after the other: given up; see the "
+					   "log for the cause, then mount again%s%s",
 					   MAX_LIVES, said.msg[0] ? ": " : "", said.msg);
 		}
 	}

@@ -243,7 +243,8 @@ int tier_adopt_open(struct tier *t, uint64_t nodeid, const struct hot_fh *fh, in
 		return r;
 	node_lock(t, n);
 	if (node_is_cold(n)) {
-		r = cold_load(t, n->cold, node_hot_id(t, n).ino);
+		/* The kernel reads no stub by itself. */
+		r = backing ? -EUCLEAN : cold_load(t, n->cold, node_hot_id(t, n).ino);
 		cold = cold_ref(n->cold);
 	}
 	if (!r)

@@ -57,7 +57,7 @@ ok "four writers of names: $(<"$T_TMP/metastress.log")"
 
 # ---- data through us and past us
 for mode in randwrite write; do
-	fio --name=$mode --directory="$dir" --size=24m --bs=16k --rw=$mode --fsync=20 --verify=crc32c --do_verify=1 \
+	fio --name=$mode --directory="$dir" --size=24m --bs=16k --rw=$mode --fsync=20 --verify=crc32c --do_verify=1 --verify_state_save=0 \
 		--time_based=0 --loops=$((kills / 2 + 1)) --thinktime=2ms --output="$T_TMP/fio-$mode.log" >/dev/null 2>&1 &
 	under $! fio-$mode
 done

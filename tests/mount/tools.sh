@@ -17,7 +17,7 @@ do_fio()
 	command -v fio >/dev/null || { echo "fio is not installed"; return 0; }
 	mkdir -p "$dir/fio"
 	for e in psync mmap libaio; do
-		timeout $((secs * 10 + 60)) fio --name="$e" --directory="$dir/fio" --ioengine=$e \
+		timeout $((secs * 10 + 60)) fio --name="$e" --verify_state_save=0 --directory="$dir/fio" --ioengine=$e \
 			--direct="$([[ $e == libaio ]] && echo 1 || echo 0)" --iodepth=4 --rw=randwrite \
 			--bs=4k-64k --bs_unaligned=0 --blockalign=4k --size=24m --nrfiles=3 --numjobs=2 \
 			--verify=crc32c --verify_fatal=1 --verify_backlog=64 --do_verify=1 --loops=2 \

@@ -57,37 +57,24 @@ static void done(uint64_t since)
 		;
 }
 
-#define WANT(call, want)                                                                           \
+/* Do it, timed; then `right` is said of got and errno as err. */
+#define TRY(got, call, right, what, want)                                                          \
 	do {                                                                                       \
 		uint64_t t_ = now_us();                                                            \
-		long long got_ = (call);                                                           \
-		int err_ = errno;                                                                  \
+		(got) = (call);                                                                    \
+		int err = errno;                                                                   \
 		done(t_);                                                                          \
-		if (got_ != (want))                                                                \
-			surprise(#call, got_, (want), err_);                                       \
+		if (!(right))                                                                      \
+			surprise(what, (got), (want), err);                                        \
 	} while (0)
-#define WANT_FD(fd, call)                                                                          \
-	do {                                                                                       \
-		uint64_t t_ = now_us();                                                            \
-		(fd) = (call);                                                                     \
-		int err_ = errno;                                                                  \
-		done(t_);                                                                          \
-		if ((fd) < 0)                                                                      \
-			surprise(#call, (fd), 3, err_);                                            \
-	} while (0)
-#define WANT_ERR(call, e)                                                                          \
-	do {                                                                                       \
-		uint64_t t_ = now_us();                                                            \
-		long long got_ = (call);                                                           \
-		int err_ = errno;                                                                  \
-		done(t_);                                                                          \
-		if (got_ != -1 || err_ != (e))                                                     \
-			surprise(#call " (should fail)", got_, -1, err_);                          \
-	} while (0)
+#define WANT_FD(fd, call) TRY(fd, call, (fd) >= 0, #call, 3)
+#define WANT(call, want)  TRY(got, call, got == (want), #call, want)
+#define WANT_ERR(call, e) TRY(got, call, got == -1 && err == (e), #call " (should fail)", -1)
 
 static void one_round(unsigned n)
 {
 	char text[64], back[64];
+	long long got;
 	struct stat st, st2;
 	int fd, len = snprintf(text, sizeof(text), "worker %u round %u", me, n);
 
@@ -144,6 +131,7 @@ static void one_fight(unsigned lock)
 {
 	char name[32];
 	int fd, none = 0;
+	long long got;
 	uint64_t t = now_us();
 
 	snprintf(name, sizeof(name), "../lock.%u", lock);
