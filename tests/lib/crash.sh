@@ -91,7 +91,7 @@ crash_main()
 crash_mount()
 {
 	local rc
-	"$SPILLFS" "$STORE" "$DIR" -o auto=off >"$T_TMP/spillfs.log" 2>&1 </dev/null
+	"$SPILLFS" "$STORE" "$DIR" -o "auto=off,supervisor=$T_SUPERVISOR" >"$T_TMP/spillfs.log" 2>&1 </dev/null
 	rc=$?
 	t_note_daemons
 	return $rc
