@@ -67,6 +67,14 @@ int mnt_guard_up(const char *dir, char **ret_msg);
 /* Take the guard and the hot bind away. The caller has made sure that no stub would show.
  * -EBUSY: a spillfs lies on top. */
 int mnt_guard_down(const char *dir);
+/* Make sure that the guard on top of dir is the one on a loop device, kubelet's anchor; over a
+ * tmpfs guard one is mounted. *ret_dev: "/dev/loopN", what the source of our mount has to be.
+ * -errno with *ret_why, what could not be done (both caller frees), and the guard as it was;
+ * -ESTALE: no guard of ours is on top. */
+int mnt_anchor(const char *dir, char **ret_dev, char **ret_why);
+/* Instead of the anchor: the disk whose own mount point dir is, as far as kubelet can tell.
+ * -ENODEV, -ENOMEM; *ret_dev: caller frees. */
+int mnt_partition(const struct mnt_table *t, const char *dir, char **ret_dev);
 /* Open the hot directory behind a guard or a live mount, by its bind; -ENOENT when there is none.
  */
 int mnt_hot_fd(const char *dir);
@@ -79,6 +87,22 @@ int mnt_fuse(const char *dir, const char *source, unsigned long flags, unsigned 
  * lowers the kernel's default of 128 KiB (include/linux/mm.h, VM_READAHEAD_PAGES). -errno: no sysfs
  * here, or read-only; everything works without it, slower. */
 int mnt_readahead(unsigned dev_major, unsigned dev_minor, unsigned kib);
+
+/* What kubelet takes for the numbers of a directory on our mount, by the mount table. */
+enum mnt_seen {
+	MNT_SEEN_ANCHOR,    /* ours, by the guard's loop device */
+	MNT_SEEN_PARTITION, /* ours, by the disk's own device */
+	MNT_SEEN_ELSEWHERE, /* what another mount of our source shows, at point */
+	MNT_SEEN_NOT,       /* it does not find the mount */
+};
+struct mnt_view {
+	enum mnt_seen seen;
+	char *source; /* of our mount */
+	char *point;  /* where kubelet asks, NULL: nowhere */
+};
+/* -ENOENT: no spillfs is on top of dir; -ENOMEM. The mount itself is not asked. */
+int mnt_view(const struct mnt_table *t, const char *dir, struct mnt_view *ret);
+void mnt_view_done(struct mnt_view *v);
 
 /* All spillfs mount points that are not covered by another mount, from the mount table alone (a
  * dead one counts); caller frees each and the array. */

@@ -130,17 +130,20 @@ static int image_file(const char *run, const char *dir)
 	return fd < 0 ? -errno : steal_fd(&fd);
 }
 
-static int mount_ext2(const char *dir, const char *run)
+int guard_mount_ext2(const char *dir, const char *run, const char **ret_step)
 {
 	cleanup_fd int image = image_file(run, dir);
 	cleanup_fd int loop = -1;
 	char dev[32];
 
+	*ret_step = "the guard's image cannot be written";
 	if (image < 0)
 		return image;
+	*ret_step = "no loop device";
 	loop = loop_attach(image, dev);
 	if (loop < 0)
 		return loop;
+	*ret_step = "ext2 cannot be mounted";
 	/* Few kernels still build the old driver; ext4's reads ext2 under either name. */
 	if (!mount(dev, dir, "ext2", GUARD_FLAGS, NULL))
 		return 0;
@@ -161,6 +164,7 @@ static int mount_tmpfs(const char *dir)
  * ---------------------------------------------------------------------------------------------- */
 static int put_guard(const char *dir, const char *run, char **ret_msg)
 {
+	const char *step;
 	int made, r;
 
 	r = check_submounts(dir, ret_msg);
@@ -170,7 +174,7 @@ static int put_guard(const char *dir, const char *run, char **ret_msg)
 	if (made < 0)
 		return fail(ret_msg, made, "cannot bind %s to %s/" RUN_HOT ": %s", dir, run,
 			    strerror(-made));
-	if (mount_ext2(dir, run) == 0)
+	if (guard_mount_ext2(dir, run, &step) == 0)
 		return 0;
 	r = mount_tmpfs(dir);
 	if (r < 0) {
@@ -243,11 +247,17 @@ int mnt_guard_down(const char *dir)
 		return r;
 	if (state == MNT_LIVE || state == MNT_DEAD)
 		return -EBUSY;
-	if (state == MNT_GUARDED && umount2(dir, UMOUNT_NOFOLLOW) < 0) {
+	while (state == MNT_GUARDED) { /* twice where an anchor lies on a tmpfs guard */
 		/* Somebody stands in it. It is empty: let it go with its last user. */
-		if (errno != EBUSY || umount2(dir, MNT_DETACH | UMOUNT_NOFOLLOW) < 0)
+		if (umount2(dir, UMOUNT_NOFOLLOW) < 0 &&
+		    (errno != EBUSY || umount2(dir, MNT_DETACH | UMOUNT_NOFOLLOW) < 0))
 			return -errno;
+		r = mnt_probe(dir, &state, NULL);
+		if (r < 0)
+			return r;
 	}
+	if (state != MNT_BARE)
+		return -EBUSY;
 	r = hot_bind_down(run);
 	if (!r)
 		run_dir_remove(run);

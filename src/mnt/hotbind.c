@@ -48,6 +48,7 @@ static int attach_tree(int tree, const char *at)
  * ------------------------------------------------ */
 struct below {
 	const char *dir;
+	unsigned guards; /* that lie on it */
 	int fd;
 };
 
@@ -57,19 +58,38 @@ static void *below_main(void *arg)
 {
 	struct below *b = arg;
 
-	if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
-	    umount2(b->dir, MNT_DETACH | UMOUNT_NOFOLLOW) < 0)
+	if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0) {
 		b->fd = -errno;
-	else
-		b->fd = clone_tree(b->dir);
+		return NULL;
+	}
+	for (; b->guards; b->guards--)
+		if (umount2(b->dir, MNT_DETACH | UMOUNT_NOFOLLOW) < 0) {
+			b->fd = -errno;
+			return NULL;
+		}
+	b->fd = clone_tree(b->dir);
 	return NULL;
+}
+
+static int count_guards(const char *dir, unsigned *ret)
+{
+	cleanup_(mnt_table_done) struct mnt_table t = {NULL, 0};
+	int r = mnt_table_read(&t);
+
+	*ret = 0;
+	for (size_t i = 0; i < t.n; i++)
+		*ret += !strcmp(t.v[i].point, dir) && guard_is(&t.v[i], dir);
+	return r < 0 || *ret ? r : -ESTALE;
 }
 
 static int clone_below(const char *dir)
 {
 	struct below b = {.dir = dir, .fd = -EIO};
 	pthread_t t;
-	int r = thread_start(&t, "spill-below", below_main, &b);
+	int r = count_guards(dir, &b.guards);
+
+	if (!r)
+		r = thread_start(&t, "spill-below", below_main, &b);
 
 	if (r < 0)
 		return r;

@@ -52,13 +52,19 @@ int loop_attach(int backing_fd, char dev[32])
 
 int loop_backing(unsigned major, unsigned minor, char **ret)
 {
+	static const char gone[] = " (deleted)"; /* as d_path() ends */
 	char path[64];
 	size_t len;
 	int r;
 
 	snprintf(path, sizeof(path), "/sys/dev/block/%u:%u/loop/backing_file", major, minor);
 	r = read_file(AT_FDCWD, path, 8192, ret, &len);
-	if (!r && len && (*ret)[len - 1] == '\n')
-		(*ret)[len - 1] = 0;
-	return r;
+	if (r < 0)
+		return r;
+	if (len && (*ret)[len - 1] == '\n')
+		(*ret)[--len] = 0;
+	/* Whoever tidied /run up took the name away, not the guard. */
+	if (len > strlen(gone) && !strcmp(*ret + len - strlen(gone), gone))
+		(*ret)[len - strlen(gone)] = 0;
+	return 0;
 }

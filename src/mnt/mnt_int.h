@@ -23,6 +23,9 @@ int loop_attach(int backing_fd, char dev[32]);
 /* The file behind block device major:minor, if that is a loop device. Caller frees. -ENOENT. */
 int loop_backing(unsigned major, unsigned minor, char **ret);
 
+/* guard.c: mount the ext2 over dir. *ret_step: what an -errno is about. */
+int guard_mount_ext2(const char *dir, const char *run, const char **ret_step);
+
 /* probe.c */
 /* The id of the mount that a walk to path ends on (last component not followed). Never asks the
  * file system there, so it cannot hang on a FUSE mount. */

@@ -117,6 +117,83 @@ TEST(table_own)
 	CHECK(mnt_top(&t, "/") != NULL);
 }
 
+/* ---- what kubelet sees, from tables
+ * ---------------------------------------------------------------- */
+static const char view_text[] = "22 1 254:0 / / rw shared:1 - ext4 /dev/vda rw\n"
+				"31 22 8:1 / /part rw - xfs /dev/sda1 rw\n"
+				"32 22 8:2 / /first rw - ext4 /dev/sdb1 rw\n"
+				"33 22 8:2 /d /second rw - ext4 /dev/sdb1 rw\n"
+				"34 22 0:50 / /tmp rw - tmpfs /dev/tmpfs rw\n"
+				"40 22 7:9 / /anchored rw - ext2 /dev/loop9 ro\n"
+				"41 40 0:60 / /anchored rw - fuse.spillfs /dev/loop9 rw\n"
+				"42 31 0:61 / /part rw - fuse.spillfs /dev/sda1 rw\n"
+				"43 33 0:62 / /second rw - fuse.spillfs /dev/sdb1 rw\n"
+				"44 22 0:63 / /plain rw - fuse.spillfs /srv/store rw\n"
+				"45 22 0:64 / /none rw - fuse.spillfs /dev/loop7 rw\n"
+				"46 34 0:65 / /tmp rw - fuse.spillfs /dev/tmpfs rw\n"
+				"47 22 0:66 / /covered rw - fuse.spillfs /dev/loop9 rw\n"
+				"48 47 0:67 / /covered rw - tmpfs tmpfs rw\n";
+
+TEST(views)
+{
+	static const struct {
+		const char *dir;
+		int r;
+		enum mnt_seen seen;
+		const char *source, *point;
+	} want[] = {
+		/* (no loop device of this machine is our guard: that is for the mount tests) */
+		{"/anchored", 0, MNT_SEEN_PARTITION, "/dev/loop9", "/anchored"},
+		{"/part", 0, MNT_SEEN_PARTITION, "/dev/sda1", "/part"},
+		{"/second", 0, MNT_SEEN_ELSEWHERE, "/dev/sdb1", "/first"},
+		{"/plain", 0, MNT_SEEN_NOT, "/srv/store", NULL},
+		{"/none", 0, MNT_SEEN_NOT, "/dev/loop7", NULL},
+		{"/tmp", 0, MNT_SEEN_NOT, "/dev/tmpfs", NULL},
+		{"/covered", -ENOENT, MNT_SEEN_NOT, NULL, NULL},
+		{"/first", -ENOENT, MNT_SEEN_NOT, NULL, NULL},
+		{"/nowhere", -ENOENT, MNT_SEEN_NOT, NULL, NULL},
+	};
+	cleanup_(mnt_table_done) struct mnt_table t = {NULL, 0};
+
+	CHECK_EQ(mnt_table_parse(view_text, &t), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(want); i++) {
+		struct mnt_view v = {.seen = MNT_SEEN_NOT};
+
+		CHECK_EQ(mnt_view(&t, want[i].dir, &v), want[i].r);
+		CHECK_EQ(v.seen, want[i].seen);
+		CHECK(!v.source == !want[i].source && !v.point == !want[i].point);
+		if (v.source)
+			CHECK_STR(v.source, want[i].source);
+		if (v.point)
+			CHECK_STR(v.point, want[i].point);
+		mnt_view_done(&v);
+	}
+}
+
+static void check_partition(const struct mnt_table *t, const char *at, const char *want)
+{
+	cleanup_free char *dev = NULL;
+	int r = mnt_partition(t, at, &dev);
+
+	CHECK_EQ(r, want ? 0 : -ENODEV);
+	if (want)
+		CHECK_STR(dev, want);
+}
+
+TEST(partitions)
+{
+	cleanup_(mnt_table_done) struct mnt_table t = {NULL, 0};
+
+	CHECK_EQ(mnt_table_parse(view_text, &t), 0);
+	check_partition(&t, "/part", "/dev/sda1");
+	check_partition(&t, "/first", "/dev/sdb1");
+	/* kubelet would ask at /first */
+	check_partition(&t, "/second", NULL);
+	check_partition(&t, "/tmp", NULL);
+	check_partition(&t, "/plain", NULL);
+	check_partition(&t, "/part/sub", NULL);
+}
+
 /* ---- names
  * ------------------------------------------------------------------------------------------ */
 static void check_escape(const char *dir, const char *want)
@@ -355,6 +432,79 @@ TEST(guard_lost_bind_private)
 TEST(guard_lost_bind_shared)
 {
 	RUN_IN_NS(guard_lost_bind, MS_SHARED);
+}
+
+/* /run was tidied up: the guard is still known as ours. */
+static void guard_lost_image(void)
+{
+	cleanup_free char *run = mnt_run_dir(dir), *msg = NULL, *image = path_join(run, RUN_IMAGE);
+	enum mnt_state state;
+	int fd = mnt_guard_up(dir, &msg);
+
+	CHECK(sees_inner(fd));
+	close(fd);
+	CHECK_EQ(unlink(image), 0);
+	CHECK_EQ(mnt_probe(dir, &state, NULL), 0);
+	CHECK_EQ(state, MNT_GUARDED);
+	fd = mnt_guard_up(dir, &msg);
+	CHECK(sees_inner(fd));
+	close(fd);
+	CHECK_EQ(mnt_guard_down(dir), 0);
+	CHECK_EQ(mnt_probe(dir, &state, NULL), 0);
+	CHECK_EQ(state, MNT_BARE);
+	CHECK(loops_gone(run));
+}
+
+TEST(guard_without_its_image)
+{
+	if (access("/dev/loop-control", F_OK) < 0)
+		SKIP("no loop devices");
+	RUN_IN_NS(guard_lost_image, MS_PRIVATE);
+}
+
+/* The anchor goes over a tmpfs guard, and both go away together. */
+static void anchor_later(void)
+{
+	cleanup_free char *msg = NULL, *dev = NULL, *why = NULL, *run = mnt_run_dir(dir);
+	cleanup_(mnt_table_done) struct mnt_table t = {NULL, 0};
+	enum mnt_state state;
+	char hot[200];
+	int fd;
+
+	CHECK_EQ(mnt_anchor(dir, &dev, &why), -ESTALE);
+	free(steal_ptr(why));
+	CHECK_EQ(mount("/dev/null", "/dev/loop-control", NULL, MS_BIND, NULL), 0);
+	fd = mnt_guard_up(dir, &msg);
+	CHECK(sees_inner(fd));
+	close(fd);
+	CHECK(mnt_anchor(dir, &dev, &why) < 0);
+	CHECK(!dev && why && strstr(why, "no loop device: "));
+	CHECK_EQ(umount2("/dev/loop-control", 0), 0);
+	free(steal_ptr(why));
+	CHECK_EQ(mnt_anchor(dir, &dev, &why), 0);
+	CHECK(dev && !strncmp(dev, "/dev/loop", 9) && !why);
+	free(steal_ptr(dev));
+	CHECK_EQ(mnt_anchor(dir, &dev, &why), 0); /* nothing new */
+	CHECK_EQ(loops_of(run), 1);
+	CHECK_EQ(mnt_table_read(&t), 0);
+	CHECK_STR(mnt_top(&t, dir)->source, dev);
+	/* the hot directory is found below the two */
+	snprintf(hot, sizeof(hot), "%s/hot", run);
+	CHECK_EQ(umount2(hot, MNT_DETACH), 0);
+	fd = mnt_guard_up(dir, &msg);
+	CHECK(sees_inner(fd));
+	close(fd);
+	CHECK_EQ(mnt_guard_down(dir), 0);
+	CHECK_EQ(mnt_probe(dir, &state, NULL), 0);
+	CHECK_EQ(state, MNT_BARE);
+	CHECK(loops_gone(run));
+}
+
+TEST(anchor_over_tmpfs_guard)
+{
+	if (access("/dev/loop-control", F_OK) < 0)
+		SKIP("no loop devices");
+	RUN_IN_NS(anchor_later, MS_SHARED);
 }
 
 static void guard_no_loop(void)
