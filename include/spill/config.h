@@ -25,12 +25,17 @@ struct config {
 	bool allow_dev, allow_suid, allow_exec, read_only,
 		noatime;      /* the generic mount options; rw,dev,suid,exec */
 	unsigned passthrough; /* enum config_passthrough; passthrough=auto|on|off, auto */
+	unsigned kubelet;     /* enum config_kubelet; kubelet=auto|anchor|off, auto */
 	bool debug;
 };
 
 /* The kernel reads and writes files that are not spilled by itself: where it can; or no mount; or
  * never. */
 enum config_passthrough { PASSTHROUGH_AUTO, PASSTHROUGH_ON, PASSTHROUGH_OFF };
+
+/* A source in the mount table by which kubelet finds the mount: where there is one; or no mount; or
+ * none at all. */
+enum config_kubelet { KUBELET_AUTO, KUBELET_ANCHOR, KUBELET_OFF };
 
 void config_init(struct config *c); /* defaults */
 void config_done(struct config *c);

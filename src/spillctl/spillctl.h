@@ -85,6 +85,8 @@ uint64_t jnum(const json_t *o, const char *key);
 uint64_t jnum2(const json_t *o, const char *key, const char *sub);
 /* o[key] as a string, "" when absent. */
 const char *jstr(const json_t *o, const char *key);
+/* kubelet.c: the line of status about kubelet. */
+void print_kubelet(const json_t *status);
 
 /* ---- target.c: which mount, which path ------------------------------------------------------ */
 struct target {

@@ -124,6 +124,7 @@ int do_status(const struct cli *c)
 	printf(", mounted %s ago, pid %llu\n", fmt_span(jnum(o, "uptime_sec")),
 	       (unsigned long long)jnum(o, "pid"));
 	print_space(o);
+	print_kubelet(o);
 	print_files(o);
 	print_requests(o);
 	print_trouble(o);

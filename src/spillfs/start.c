@@ -240,9 +240,7 @@ static enum spill_exit guard_code(int err)
 
 int start_guard(struct start *s, struct outcome *o)
 {
-	cleanup_(mnt_table_done) struct mnt_table t = {NULL, 0};
 	cleanup_free char *msg = NULL;
-	const struct mnt_entry *e;
 	int r = mnt_guard_up(s->cfg->dir, &msg);
 
 	if (r < 0)
@@ -254,16 +252,8 @@ int start_guard(struct start *s, struct outcome *o)
 		return outcome_set(o, EXIT_MOUNTED, "another spillfs is starting or ending on %s",
 				   s->cfg->dir);
 	s->guarded = true;
-	r = mnt_table_read(&t);
-	e = r < 0 ? NULL : mnt_top(&t, s->cfg->dir);
-	if (e && !strncmp(e->source, "/dev/", 5)) {
-		s->source = strdup(e->source);
-	} else {
-		s->source = strdup("spillfs");
-		log_warn("no loop device: kubelet will not find the disk of %s", s->cfg->dir);
-	}
-	if (!s->source)
-		return outcome_set(o, EXIT_SYSTEM, "out of memory");
+	if (start_source(s, o) < 0)
+		return -1;
 	/* For what the check before the guard had to leave out. */
 	return check_nesting(s->cfg, s->hot_fd, o);
 }

@@ -30,6 +30,8 @@ struct start {
 /* What can be said without changing anything: names, nesting, what is mounted where. */
 int start_check(struct start *s, struct outcome *o);
 int start_guard(struct start *s, struct outcome *o);
+/* Part of start_guard: what the mount table will show, by kubelet=. */
+int start_source(struct start *s, struct outcome *o);
 /* Hot tier, store, index, tier. Makes a new store in an empty directory. */
 int start_tiers(struct start *s, struct outcome *o);
 /* In place of start_guard, below a mount whose daemon died: nothing of it is asked. */

@@ -90,7 +90,8 @@ VERB(status)
 	part = NULL;
 	if (json_object_set_new(o, "passthrough",
 				json_boolean(st.passthrough && fs_passthrough(d->fs))) < 0 ||
-	    json_object_set_new(o, "requests", requests_json(d->fs)) < 0)
+	    json_object_set_new(o, "requests", requests_json(d->fs)) < 0 ||
+	    json_object_set_new(o, "kubelet", verb_kubelet_json(cfg)) < 0)
 		goto no_memory;
 	uint64_t lives, again;
 

@@ -32,6 +32,8 @@ VERB(restart);
 json_t *verb_num(uint64_t v);
 /* o[key] = v; o may be NULL (an earlier failure). */
 void verb_set_num(json_t *o, const char *key, uint64_t v);
+/* What kubelet makes of the mount, for status; NULL: no memory. */
+json_t *verb_kubelet_json(const struct config *cfg);
 /* "path" of a request, "" when it has none, without leading and trailing slashes (caller frees).
  * NULL with the error set. */
 char *verb_path(const json_t *req, char **ret_err, int *ret_code);

@@ -11,6 +11,7 @@
 #include "../../src/spillfs/verb_layers.c"
 #include "../../src/spillfs/verb_list.c"
 #include "../../src/spillfs/verb_move.c"
+#include "../../src/spillfs/verb_kubelet.c"
 #include "../../src/spillfs/verb_status.c"
 #include "../../src/spillfs/verbs.c"
 

@@ -50,7 +50,8 @@ TEST(parse_everything)
 			 &c,
 			 "ro,nodev,nosuid,noexec,noatime,high=70,low=10,critical=70,auto=off,"
 			 "spill=all,min-age=2h,min-size=4K,store-size=20G,pack-size=1M,"
-			 "level=19,threads=4,interval=3600,supervisor=off,passthrough=off,debug",
+			 "level=19,threads=4,interval=3600,supervisor=off,passthrough=off,"
+			 "kubelet=anchor,debug",
 			 &msg),
 		 0);
 	CHECK_EQ(config_validate(&c, &msg), 0);
@@ -68,6 +69,7 @@ TEST(parse_everything)
 	CHECK_EQ(c.threads, 4);
 	CHECK_EQ(c.interval_sec, 3600);
 	CHECK_EQ(c.passthrough, PASSTHROUGH_OFF);
+	CHECK_EQ(c.kubelet, KUBELET_ANCHOR);
 	CHECK(!c.supervisor);
 	CHECK_EQ(config_parse_opts(&c, "rw,dev,suid,exec,atime", &msg), 0);
 	CHECK(!c.read_only && c.allow_dev && c.allow_suid && c.allow_exec && !c.noatime);
@@ -111,6 +113,7 @@ TEST(messages)
 		{"pack-size=big", "pack-size=big: must be bytes, or a number with K, M, G or T"},
 		{"store-size=1M", "store-size=1M must not be below pack-size=128M (set both)"},
 		{"auto=yes", "auto=yes: must be off or on"},
+		{"kubelet=on", "kubelet=on: must be auto, anchor or off"},
 		{"passthrough=yes", "passthrough=yes: must be auto, on or off"},
 		{"spill=none", "spill=none: must be layers or all"},
 		{"spill", "spill: needs a value (spill=...)"},
@@ -202,7 +205,7 @@ TEST(format_defaults)
 		"rw,dev,suid,exec,atime,high=75,low=65,critical=82,auto=on,spill=layers,min-age=1m,"
 		"min-size=1,store-size=0,pack-size=128M,level=3,threads=0,interval=5s,supervisor="
 		"on,passthrough="
-		"auto");
+		"auto,kubelet=auto");
 }
 
 TEST(format_reads_back)

@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: MIT
+ * The line of `status` about kubelet.
+ */
+#include "spillctl.h"
+
+void print_kubelet(const json_t *o)
+{
+	const json_t *k = json_object_get(o, "kubelet");
+	const char *sees = jstr(k, "sees");
+
+	printf("  kubelet    ");
+	if (!strcmp(sees, "anchor")) {
+		printf("sees both tiers, by ");
+		put_safe(stdout, jstr(k, "source"));
+	} else if (!strcmp(sees, "partition")) {
+		printf("sees both tiers, by its partition ");
+		put_safe(stdout, jstr(k, "source"));
+	} else if (!strcmp(sees, "elsewhere")) {
+		printf("sees ANOTHER disk: it asks at ");
+		put_safe(stdout, jstr(k, "point"));
+		printf(" for ");
+		put_safe(stdout, jstr(k, "source"));
+	} else if (!strcmp(jstr(k, "option"), "off")) {
+		printf("does not find this mount (kubelet=off)");
+	} else {
+		printf("does NOT find this mount: no loop device; see kubelet= in spillfs(8)");
+	}
+	putchar('\n');
+}
