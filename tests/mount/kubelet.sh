@@ -3,7 +3,7 @@
 # What kubelet gets to see (tests/tools/cadvisor.c, in both its forms): the numbers of both tiers, wherever DIR is
 # and whichever path below it is asked for; the guard after umount; nothing where there is no anchor, which the
 # start says, or refuses (kubelet=anchor).
-# timeout: 180
+# timeout: 300
 . "$(dirname "$0")/../lib/lib.sh"
 t_init
 t_need_daemon
@@ -96,6 +96,9 @@ blind "in cached partitions map" "$d"
 blind "in cached partitions map" "$d/sub"
 blind "in cached partitions map" --docker "$d" "$d" # the engine's label goes to the guard, which is first
 t_check "status" "$(t_status "$d" '.kubelet | "\(.option) \(.sees)"')" "off nothing"
+ln -s "$SPILLFS" "$T_TMP/mount.spillfs"
+t_must "$T_TMP/mount.spillfs" "$T_TMP/big/naive" "$d" -o kubelet=auto 2>"$T_TMP/again.err" # as mount -a again
+t_check "mounts" "$(awk -v p="$d" '$5 == p' /proc/self/mountinfo | wc -l)" 2
 t_umount "$d"
 unguard "$d"
 ok "kubelet=off: STORE is the source, kubelet finds nothing"
@@ -142,6 +145,9 @@ mount --bind "$d" "$d" || fail "bind" # as dockerd does
 sees "$d" --docker "$d" "$d"
 umount "$d"
 sees "$d" --crio "$d" "$d"
+# A copy of the namespace has its own order of mounts (a kubelet in a container, or a unit with PrivateMounts).
+t_check "in another namespace" "$(unshare -m --propagation slave "$CADVISOR" --new "$d/overlay2")" \
+	"$("$CADVISOR" --new "$d")"
 # A symbolic link on the way is the one thing that hides us: to the disk it lies on.
 ln -s "$d" "$T_TMP/link"
 if look --new "$T_TMP/link" && [[ ${SEEN[1]} == "$d" ]]; then

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 # The loop device below a mount: its node stays for as long as the mount stands (systemd unmounts us otherwise), and
 # no stop, crash or failed start leaves one more of it, or a mount.
-# timeout: 180
+# timeout: 300
 . "$(dirname "$0")/../lib/lib.sh"
 t_init
 t_need_daemon
@@ -78,6 +78,10 @@ kill -TERM "$(t_pid "$D")"
 t_until 20 test ! -e "$(t_run_dir "$D")/pid" || fail "SIGTERM does not end it"
 want 1 1 "SIGTERM"
 t_spillfs "$S" "$D"
+"$T_TOP/scripts/umount.fuse.spillfs" "$D" -r || fail "umount.fuse.spillfs: exit $?" # as umount(8) calls it
+[[ ! -e $(t_run_dir "$D")/pid ]] || fail "umount.fuse.spillfs did not wait for the daemon"
+want 1 1 "umount.fuse.spillfs"
+t_spillfs "$S" "$D"
 exec 9<"$D/keep"
 umount -l "$D" || fail "umount -l"
 want 1 1 "lazy umount"
@@ -91,7 +95,7 @@ done
 t_spillfs "$S" "$D"
 want 1 2 "mounted over a dead mount"
 t_umount "$D"
-ok "SIGTERM, umount -l, kill -9"
+ok "SIGTERM, umount(8)'s helper, umount -l, kill -9"
 
 # ---- starts that fail -----------------------------------------------------------------------------------------------------
 for _ in 1 2 3; do
@@ -105,7 +109,7 @@ done
 t_ctl unguard "$D" >/dev/null || fail "unguard"
 # Killed at any time: what is there is the guard, or less, or all of it; the next start goes on from there.
 killed=0
-for ms in 0 1 2 3 4 6 8 10 13 16 20 25 30 40 60 100; do
+for ms in 0 1 2 4 7 10 15 20 30 60; do
 	setsid "$SPILLFS" "$S" "$D" -o auto=off,supervisor=off >>"$T_TMP/spillfs.log" 2>&1 </dev/null &
 	pid=$!
 	sleep "$(printf '0.%03d' "$ms")"
