@@ -41,7 +41,8 @@ UNIT    := $(UNIT_SRC:tests/unit/%.c=$(BUILD)/tests/%)
 TOOL_SRC := $(sort $(wildcard tests/tools/*.c))
 TOOLS   := $(TOOL_SRC:tests/tools/%.c=$(BUILD)/tools/%)
 
-.PHONY: all setup demo check bench bench-quick install uninstall clean format format-check tools unit
+SCENARIO_ARGS ?=
+.PHONY: all setup demo scenario check bench bench-quick install uninstall clean format format-check tools unit
 all: $(PROGS)
 
 $(BUILD)/libspill.a: $(LIB_OBJ)
@@ -77,6 +78,12 @@ demo:
 	scripts/setup build demo
 	$(MAKE) all
 	scripts/demo
+
+# SCENARIO_ARGS=--short is what `make check` runs
+scenario:
+	scripts/setup build demo
+	$(MAKE) all tools
+	scripts/scenario $(SCENARIO_ARGS)
 
 check:
 	scripts/setup build check

@@ -19,8 +19,10 @@ struct config {
 	uint64_t min_size_bytes;   /* min-size=, 1 */
 	uint64_t store_size_bytes; /* store-size=, 0: all there is */
 	uint64_t pack_size_bytes;  /* pack-size=, 128M; 1M..1G */
-	int level;                 /* level=1..19, 3 */
-	unsigned threads;          /* threads=, compression threads; 0: CPUs */
+	unsigned store_grace_sec; /* store-grace=, 5 min: statfs counts a store that does not answer
+				     as it was for so long */
+	int level;                /* level=1..19, 3 */
+	unsigned threads;         /* threads=, compression threads; 0: CPUs */
 	unsigned interval_sec; /* interval=, longest pause between two looks at the watermarks, 5 */
 	bool allow_dev, allow_suid, allow_exec, read_only,
 		noatime;      /* the generic mount options; rw,dev,suid,exec */

@@ -128,6 +128,9 @@ struct store_space {
 	uint64_t stored_bytes; /* disk blocks of our packs */
 };
 int store_space(struct store *s, struct store_space *ret);
+/* Read a block from the store's disk, past every cache: 0 it answered, -errno (-EIO, -ESTALE, ...)
+ * it failed, -EOPNOTSUPP its file system knows no O_DIRECT. Blocks for as long as the disk does. */
+int store_probe(struct store *s);
 /* Compressed bytes of the frames that segs lie in; a frame shared with other objects counts by the
  * share of its uncompressed bytes. 0 when a pack's table cannot be read. For information only. */
 uint64_t store_seg_bytes(struct store *s, const struct seg *segs, uint32_t nsegs);

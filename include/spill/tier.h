@@ -176,6 +176,7 @@ struct tier_status {
 	} hot;
 	struct {
 		uint64_t total_bytes, free_bytes, stored_bytes, index_bytes;
+		unsigned silent_sec; /* it has not answered for so long */
 	} backing;
 	uint64_t files_resident; /* regular files with data in the hot tier; UINT64_MAX: not counted
 				    yet */
@@ -255,7 +256,8 @@ int tier_check_offline(struct hot *hot, struct store *store, struct index *ix, b
 /* Number of stubs below rootfd by a marker scan; stops at max (0: count all). */
 int tier_count_stubs(int rootfd, uint64_t max, uint64_t *ret);
 
-/* statfs as the user may see it: memory only, never blocks. */
+/* statfs as the user may see it: of the store what was last heard, never blocks for it. A store
+ * that does not answer keeps its last numbers for store-grace=, then the hot tier's own are all. */
 void tier_statfs(struct tier *t, struct statvfs *ret);
 
 #endif

@@ -19,6 +19,7 @@ void config_init(struct config *c)
 		.min_age_sec = 60,
 		.min_size_bytes = 1,
 		.pack_size_bytes = 128u << 20,
+		.store_grace_sec = 300,
 		.level = 3,
 		.interval_sec = 5,
 		.allow_dev = true,

@@ -44,6 +44,7 @@ const struct option_desc config_options[] = {
 	{NUM(OPT_AGE, "min-age", min_age_sec, 0, 3650 * 86400ull)},
 	{NUM(OPT_SIZE, "min-size", min_size_bytes, 1, 1ull << 40)},
 	{NUM(OPT_SIZE, "store-size", store_size_bytes, 0, INT64_MAX)},
+	{NUM(OPT_AGE, "store-grace", store_grace_sec, 0, 86400)},
 	{NUM(OPT_SIZE, "pack-size", pack_size_bytes, MIB, 1024 * MIB)},
 	{NUM(OPT_UINT, "level", level, 1, 19)},
 	{NUM(OPT_UINT, "threads", threads, 0, 256)},

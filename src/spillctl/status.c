@@ -78,12 +78,15 @@ static void print_trouble(const json_t *o)
 {
 	const char *parked = jstr(o, "parked");
 	uint64_t errors = jnum(o, "errors");
+	uint64_t silent = jnum(json_object_get(o, "backing"), "silent_sec");
 	bool frozen = json_is_true(json_object_get(o, "frozen"));
 
 	if (frozen)
 		printf("  FROZEN     one tier was rolled back or restored: nothing is spilled or "
 		       "freed until\n"
 		       "             a check has passed\n");
+	if (silent > 1)
+		printf("  STORE      has not answered for %s s\n", fmt_count(silent));
 	if (*parked) {
 		printf("  PARKED     ");
 		put_safe(stdout, parked);
@@ -93,7 +96,7 @@ static void print_trouble(const json_t *o)
 		printf("  ERRORS     %s reads refused, as the data could not be proved right; run "
 		       "check\n",
 		       fmt_count(errors));
-	if (!frozen && !*parked && !errors)
+	if (!frozen && !*parked && !errors && silent <= 1)
 		printf("  trouble    none\n");
 }
 

@@ -134,6 +134,7 @@ void args_usage(const struct args *a)
 	       "stops, hurries\n"
 	       "      auto=on|off  spill=layers|all  min-age=  min-size=  store-size=  level=  "
 	       "threads=\n"
+	       "      store-grace=\n"
 	       "  -h  this text\n"
 	       "  -V  version\n"
 	       "\n"

@@ -16,18 +16,18 @@ static json_t *tiers_json(struct daemon *d, const struct tier_status *st)
 	struct statvfs seen = {0};
 
 	tier_statfs(d->tier, &seen);
-	return json_pack("{s:{s:o,s:o,s:o,s:o,s:o}, s:{s:o,s:o,s:o,s:o}, s:{s:o,s:o,s:o}}", "hot",
-			 "total_bytes", verb_num(st->hot.total_bytes), "used_bytes",
-			 verb_num(st->hot.used_bytes), "free_bytes", verb_num(st->hot.free_bytes),
-			 "inodes_total", verb_num(st->hot.inodes_total), "inodes_free",
-			 verb_num(st->hot.inodes_free), "backing", "total_bytes",
-			 verb_num(st->backing.total_bytes), "free_bytes",
-			 verb_num(st->backing.free_bytes), "stored_bytes",
-			 verb_num(st->backing.stored_bytes), "index_bytes",
-			 verb_num(st->backing.index_bytes), "statfs", "total_bytes",
-			 verb_num(seen.f_blocks * seen.f_frsize), "free_bytes",
-			 verb_num(seen.f_bfree * seen.f_frsize), "available_bytes",
-			 verb_num(seen.f_bavail * seen.f_frsize));
+	return json_pack(
+		"{s:{s:o,s:o,s:o,s:o,s:o}, s:{s:o,s:o,s:o,s:o,s:o}, s:{s:o,s:o,s:o}}", "hot",
+		"total_bytes", verb_num(st->hot.total_bytes), "used_bytes",
+		verb_num(st->hot.used_bytes), "free_bytes", verb_num(st->hot.free_bytes),
+		"inodes_total", verb_num(st->hot.inodes_total), "inodes_free",
+		verb_num(st->hot.inodes_free), "backing", "total_bytes",
+		verb_num(st->backing.total_bytes), "free_bytes", verb_num(st->backing.free_bytes),
+		"stored_bytes", verb_num(st->backing.stored_bytes), "index_bytes",
+		verb_num(st->backing.index_bytes), "silent_sec", verb_num(st->backing.silent_sec),
+		"statfs", "total_bytes", verb_num(seen.f_blocks * seen.f_frsize), "free_bytes",
+		verb_num(seen.f_bfree * seen.f_frsize), "available_bytes",
+		verb_num(seen.f_bavail * seen.f_frsize));
 }
 
 static json_t *counts_json(const struct tier_status *st)

@@ -431,18 +431,6 @@ static void sweep(struct tier *t)
  * ------------------------------------------------------------------------------------------------
  */
 
-static void refresh_space(struct tier *t)
-{
-	struct store_space sp;
-
-	if (store_space(t->store, &sp))
-		return; /* a store that does not answer keeps its last numbers */
-	pthread_mutex_lock(&t->space_lock);
-	t->space = sp;
-	t->space_known = true;
-	pthread_mutex_unlock(&t->space_lock);
-}
-
 static void flush_layers(struct tier *t)
 {
 	if (index_begin(t->ix))
@@ -474,7 +462,6 @@ void *janitor_main(void *arg)
 		pthread_mutex_unlock(&t->defer_lock);
 
 		janitor_flush(t);
-		refresh_space(t);
 		now = clock_mono_ns();
 		if (now - last_free > FREE_MS * 1000000ull) {
 			int r = janitor_free(t);

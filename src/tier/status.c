@@ -11,6 +11,7 @@
 int tier_status(struct tier *t, struct tier_status *ret)
 {
 	struct index_totals tot;
+	struct store_space sp;
 	struct statvfs sv;
 	int r = hot_statfs(t->hot, &sv);
 
@@ -24,11 +25,10 @@ int tier_status(struct tier *t, struct tier_status *ret)
 	ret->hot.free_bytes = (uint64_t)sv.f_bavail * sv.f_frsize;
 	ret->hot.inodes_total = sv.f_files;
 	ret->hot.inodes_free = sv.f_ffree;
-	pthread_mutex_lock(&t->space_lock);
-	ret->backing.total_bytes = t->space.total_bytes;
-	ret->backing.free_bytes = t->space.free_bytes;
-	ret->backing.stored_bytes = t->space.stored_bytes;
-	pthread_mutex_unlock(&t->space_lock);
+	tier_space(t, &sp, &ret->backing.silent_sec);
+	ret->backing.total_bytes = sp.total_bytes;
+	ret->backing.free_bytes = sp.free_bytes;
+	ret->backing.stored_bytes = sp.stored_bytes;
 	ret->backing.index_bytes = tot.db_bytes;
 	ret->files_premigrated = tot.files_premigrated;
 	ret->files_spilled = tot.files_spilled;
@@ -53,29 +53,6 @@ int tier_status(struct tier *t, struct tier_status *ret)
 	snprintf(ret->parked, sizeof(ret->parked), "%s", t->parked);
 	pthread_mutex_unlock(&t->auto_lock);
 	return 0;
-}
-
-/* Both tiers together, at ratio 1: what an incompressible writer could store (DESIGN.md section 7).
- */
-void tier_statfs(struct tier *t, struct statvfs *ret)
-{
-	struct store_space sp;
-
-	if (hot_statfs(t->hot, ret))
-		return;
-	pthread_mutex_lock(&t->space_lock);
-	sp = t->space;
-	bool known = t->space_known;
-
-	pthread_mutex_unlock(&t->space_lock);
-	ret->f_bsize = ret->f_frsize;
-	if (!known || !ret->f_frsize)
-		return;
-	uint64_t stored = sp.stored_bytes / ret->f_frsize, room = sp.free_bytes / ret->f_frsize;
-
-	ret->f_blocks += stored + room;
-	ret->f_bfree += room;
-	ret->f_bavail += room;
 }
 
 /* ---- one file

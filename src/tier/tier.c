@@ -29,6 +29,7 @@ static int init_locks(struct tier *t)
 	pthread_condattr_init(&ca);
 	pthread_condattr_setclock(&ca, CLOCK_MONOTONIC);
 	pthread_cond_init(&t->auto_cond, &ca);
+	pthread_cond_init(&t->space_cond, &ca);
 	pthread_condattr_destroy(&ca);
 	return janitor_init(t);
 }
@@ -84,8 +85,8 @@ int tier_open(struct tier **ret, const struct config *cfg, struct hot *hot, stru
 		r = tier_bind(t, ret_msg);
 	if (!r)
 		r = tier_recover(t, ret_msg);
-	if (!r && !store_space(store, &t->space))
-		t->space_known = true;
+	if (!r)
+		tier_space_first(t);
 	if (r)
 		tier_free(t);
 	else
@@ -99,11 +100,16 @@ int tier_start(struct tier *t)
 
 	if (r)
 		return r;
-	if (t->cfg->auto_spill)
+	r = thread_start(&t->space_thread, "space", space_main, t);
+	bool space_on = !r;
+
+	if (!r && t->cfg->auto_spill)
 		r = thread_start(&t->auto_thread, "policy", auto_main, t);
 	if (r) {
 		atomic_store(&t->stop, true);
 		pthread_join(t->janitor_thread, NULL);
+		if (space_on)
+			pthread_join(t->space_thread, NULL);
 		return r;
 	}
 	t->threads_on = true;
@@ -124,8 +130,12 @@ void tier_close(struct tier *t)
 	pthread_cond_broadcast(&t->defer_cond);
 	pthread_mutex_unlock(&t->defer_lock);
 	pthread_mutex_unlock(&t->auto_lock);
+	pthread_mutex_lock(&t->space_lock);
+	pthread_cond_broadcast(&t->space_cond);
+	pthread_mutex_unlock(&t->space_lock);
 	if (t->threads_on) {
 		pthread_join(t->janitor_thread, NULL);
+		pthread_join(t->space_thread, NULL);
 		if (t->cfg->auto_spill)
 			pthread_join(t->auto_thread, NULL);
 		if (t->reconcile_on)

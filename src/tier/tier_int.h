@@ -167,8 +167,12 @@ struct tier {
 	atomic_bool stuck;     /* the last round freed nothing */
 
 	pthread_mutex_t space_lock;
+	pthread_cond_t space_cond;
 	struct store_space space; /* last known; space_lock */
 	bool space_known;
+	uint64_t space_ns; /* when the store last answered; space_lock */
+	int space_err;     /* of the last try, or 0; space_lock */
+	pthread_t space_thread;
 
 	atomic_ullong n_nodes, n_open, n_errors, n_spilled_bytes, n_recalled_bytes;
 	atomic_llong n_regular; /* regular files: counted by the scan at mount, kept up by creates
@@ -353,6 +357,13 @@ typedef int (*walk_fn)(void *ctx, int dirfd, const char *name, const struct stat
 int walk_tree(int rootfd, const char *path, walk_fn fn, void *ctx, int *unread);
 int walk_open(int rootfd, const char *path,
 	      int flags); /* RESOLVE_BENEATH, no symlinks in the way */
+
+/* ---- statfs.c */
+void *space_main(void *arg);
+void tier_space_first(struct tier *t); /* before the thread runs */
+/* What the store last said. False: it counts for nothing (never heard of, or silent for too long).
+ */
+bool tier_space(struct tier *t, struct store_space *ret, unsigned *ret_silent_sec);
 
 /* ---- policy.c, auto.c */
 void *auto_main(void *arg);

@@ -49,8 +49,8 @@ TEST(parse_everything)
 	CHECK_EQ(config_parse_opts(
 			 &c,
 			 "ro,nodev,nosuid,noexec,noatime,high=70,low=10,critical=70,auto=off,"
-			 "spill=all,min-age=2h,min-size=4K,store-size=20G,pack-size=1M,"
-			 "level=19,threads=4,interval=3600,supervisor=off,passthrough=off,"
+			 "spill=all,min-age=2h,min-size=4K,store-size=20G,store-grace=2m,pack-size="
+			 "1M,level=19,threads=4,interval=3600,supervisor=off,passthrough=off,"
 			 "kubelet=anchor,debug",
 			 &msg),
 		 0);
@@ -64,6 +64,7 @@ TEST(parse_everything)
 	CHECK_EQ(c.min_age_sec, 7200);
 	CHECK_EQ(c.min_size_bytes, 4096);
 	CHECK_EQ(c.store_size_bytes, 20ll << 30);
+	CHECK_EQ(c.store_grace_sec, 120);
 	CHECK_EQ(c.pack_size_bytes, 1 << 20);
 	CHECK_EQ(c.level, 19);
 	CHECK_EQ(c.threads, 4);
@@ -107,6 +108,7 @@ TEST(messages)
 		{"interval=0", "interval=0: must be between 1s and 1h"},
 		{"min-age=1w", "min-age=1w: must be seconds, or a number with s, m, h or d"},
 		{"min-age=3651d", "min-age=3651d: must be between 0 and 3650d"},
+		{"store-grace=25h", "store-grace=25h: must be between 0 and 1d"},
 		{"min-size=0", "min-size=0: must be between 1 and 1T"},
 		{"pack-size=1K", "pack-size=1K: must be between 1M and 1G"},
 		{"pack-size=2G", "pack-size=2G: must be between 1M and 1G"},
@@ -203,7 +205,8 @@ TEST(format_defaults)
 	CHECK_STR(
 		s,
 		"rw,dev,suid,exec,atime,high=75,low=65,critical=82,auto=on,spill=layers,min-age=1m,"
-		"min-size=1,store-size=0,pack-size=128M,level=3,threads=0,interval=5s,supervisor="
+		"min-size=1,store-size=0,store-grace=5m,pack-size=128M,level=3,threads=0,interval="
+		"5s,supervisor="
 		"on,passthrough="
 		"auto,kubelet=auto");
 }
