@@ -69,6 +69,13 @@ static const struct verb verbs[] = {
 	 "until background work is idle, or the hot tier below PERCENT",
 	 "  --below PERCENT     wait until less of the hot tier is used, instead of for idleness\n"
 	 "  --timeout DURATION  give up after that (exit code 28)\n"},
+	{"plan", do_plan, 1, 1, V_STORE, "DIR [--store STORE]",
+	 "what spillfs would do for DIR, before mounting it",
+	 "Walks DIR, reads samples, changes nothing: bytes in layers, what would be freed, how "
+	 "large "
+	 "the\n"
+	 "store would be, how long it takes, and what stands in the way (exit code 22).\n"
+	 "  --store STORE       look at the future store, too\n"},
 	{"drain", do_drain, 0, 1, V_YES, "[DIR] [--yes]", "bring everything back, to leave",
 	 "Says what is spilled and whether it fits. With --yes it is recalled, and automatic "
 	 "spilling\n"
@@ -255,8 +262,9 @@ static int run(struct cli *c, char **args)
 		bad = "--quick";
 	if (c->expose && !(v->options & V_EXPOSE))
 		bad = "--expose";
-	if ((c->store || c->hot) && !(v->options & V_OFFLINE))
-		bad = c->store ? "--store" : "--hot";
+	if ((c->store && !(v->options & (V_OFFLINE | V_STORE))) ||
+	    (c->hot && !(v->options & V_OFFLINE)))
+		bad = c->store && !(v->options & V_STORE) ? "--store" : "--hot";
 	const struct {
 		bool given;
 		unsigned option;

@@ -36,6 +36,7 @@ enum {
 	V_BELOW = 64,
 	V_TIMEOUT = 128,
 	V_YES = 256,
+	V_STORE = 512, /* --store alone */
 };
 struct verb {
 	const char *name;
@@ -66,6 +67,7 @@ int do_resume(const struct cli *c);
 int do_wait(const struct cli *c);
 int do_drain(const struct cli *c);
 int do_export(const struct cli *c);
+int do_plan(const struct cli *c);
 int do_protect(const struct cli *c);
 
 /* ---- out.c: text ----------------------------------------------------------------------------- */
