@@ -115,7 +115,7 @@ static void usage(FILE *f)
 {
 	fprintf(f, "Usage: spillctl [OPTION...] VERB [ARGUMENT...]\n\nVerbs:\n");
 	for (const struct verb *v = verbs; v->name; v++)
-		fprintf(f, "  %-8s %-20s %s\n", v->name, v->args, v->help);
+		fprintf(f, "  %-8s %-32s %s\n", v->name, v->args, v->help);
 	fprintf(f, "\nOptions:\n"
 		   "  -m, --mount DIR     the spillfs mount, where PATH does not tell and there "
 		   "are several\n"

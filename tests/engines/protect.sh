@@ -28,6 +28,8 @@ mkdir "$dir/containerd"
 eng_containerd_start "$dir/containerd" "$T_TMP/run" || fail "$ENG_WHY"
 export CONTAINERD_ADDRESS=$ENG_CTD_RUN/containerd.sock
 
+IMG_DIR=$T_TMP/images
+mkdir -p "$IMG_DIR/archives"
 # Two images with one layer in common, the second unpacked in Kubernetes' namespace, a third never unpacked.
 for l in one two three; do
 	mkdir -p "$T_TMP/tree/$l/srv"

@@ -40,7 +40,7 @@ lay()
 	printf '%s' "$dir/overlay2/$(printf %s "$1" | sha256sum | cut -d' ' -f1)/diff"
 }
 head -c 6000000 /dev/urandom >"$T_TMP/shared"
-for l in a b c; do
+for l in 1 2 3; do
 	d=$(lay $l)
 	mkdir -p "$d/usr/lib" "$d/etc"
 	cp "$T_TMP/shared" "$d/usr/lib/shared.so" # the same in all three
@@ -62,7 +62,8 @@ t_data z 3000000 >"$dir/plain/outside"
 sync -f "$dir"
 state()
 {
-	find "$dir" -printf '%P %s %b %A@ %T@ %C@\n' | sort
+	# find(1) itself reads the directories
+	find "$dir" ! -type d -printf '%P %s %b %A@ %T@ %C@\n' -o -printf '%P %T@ %C@\n' | sort
 }
 state >"$T_TMP/before"
 
