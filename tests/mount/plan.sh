@@ -78,7 +78,7 @@ files=$(jq .spillable_files "$out")
 near "bytes without twins" "$unique" $((6000000 + 3 * 8000000 + 500000)) 8
 want 0 plan "$dir"
 says 'would be spilled'
-says 'no container engine is running' || says 'running: '
+grep -qE 'no container engine is running|running: ' "$out" || fail "nothing about engines"
 ok "numbers"
 
 t_spillfs "$store" "$dir"
