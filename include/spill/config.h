@@ -50,6 +50,7 @@ int config_parse_opts(struct config *c, const char *opts, char **ret_msg);
 int config_validate(const struct config *c, char **ret_msg);
 /* "10", "4K", "3M", "2G", "1T" (powers of 1024) -> bytes; -EINVAL. */
 int config_parse_size(const char *s, uint64_t *ret);
+int config_parse_age(const char *s, uint64_t *ret_sec); /* "30s", "5m", "1h", "2d"; -EINVAL */
 /* The options in force as one -o list, for status. Caller frees. */
 char *config_format(const struct config *c);
 

@@ -128,4 +128,18 @@ int index_totals(struct index *ix, struct index_totals *ret);
 int index_layer_used_set(struct index *ix, const char *key, int64_t when_ns); /* [W] */
 int index_layer_used_get(struct index *ix, const char *key, int64_t *ret_ns); /* -ENOENT */
 
+/* ---- pins: paths below the hot root that are never spilled. Only the index knows them: they are
+ * what losing it loses.
+ * ----------------------------------------------------------------------------- */
+struct pin_row {
+	char *path;       /* "" is the root */
+	char *owner;      /* the image it is pinned for, or "" */
+	struct hot_id id; /* of the inode when it was pinned; {0, 0}: not known */
+	int64_t since_ns; /* wall clock; kept when it is pinned again */
+};
+int index_pin_put(struct index *ix, const struct pin_row *p);              /* [W] */
+int index_pin_del(struct index *ix, const char *path, const char *owner);  /* -ENOENT [W] */
+int index_pin_list(struct index *ix, struct pin_row **ret, size_t *ret_n); /* by path, owner */
+void index_pins_free(struct pin_row *v, size_t n);
+
 #endif

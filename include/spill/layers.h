@@ -46,6 +46,21 @@ void layer_set_done(struct layer_set *s);
  */
 const struct layer *layers_find(const struct layer_set *s, const char *path);
 
+/* The layers of an image, by the engine's own metadata (JSON files of Docker and
+ * containers-storage, containerd's databases). */
+struct layer_image {
+	char *name; /* as the engine has it, with its tag */
+	enum layer_engine engine;
+	char **keys; /* of layers, as layers_scan has them */
+	size_t n;
+	bool in_kubernetes; /* containerd: in the namespace k8s.io */
+};
+/* ref: a name with or without tag and registry, as the engine's own tool takes it, or an id (12
+ * digits or more). -ENOENT no engine below rootfd has it, -ENOTUNIQ several images have that name,
+ * -EUCLEAN the metadata cannot be understood; *ret_msg (caller frees) says it. */
+int layers_image(int rootfd, const char *ref, struct layer_image *ret, char **ret_msg);
+void layer_image_done(struct layer_image *i);
+
 /* Count one layer: files, logical and allocated bytes (st_blocks * 512), following no symlink and
  * crossing no mount. Walks the layer. */
 struct layer_size {

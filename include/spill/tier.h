@@ -189,6 +189,10 @@ struct tier_status {
 	bool auto_spill;  /* running */
 	bool frozen;      /* rolled back tier: no punch and no freeing until check has passed */
 	char parked[160]; /* why spilling stands still, or "" */
+	int64_t paused_until_ns; /* wall clock, INT64_MAX: until resumed, 0: not paused */
+	bool busy;               /* something is being moved, freed or scanned, or soon will be */
+	unsigned used_percent;   /* of the hot tier, as the watermarks count it */
+	uint64_t pins, pinned_bytes; /* bytes in the hot tier, UINT64_MAX: not measured yet */
 };
 int tier_status(struct tier *t, struct tier_status *ret);
 
@@ -211,14 +215,41 @@ int tier_info(struct tier *t, const char *path, struct tier_info *ret);
 int tier_ls(struct tier *t, const char *path, bool (*cb)(void *ctx, const struct tier_info *i),
 	    void *ctx);
 
+/* Why a file is where it is. */
+enum tier_why_keeps { /* what keeps it from being spilled by itself */
+		      WHY_NO_FILE = 1 << 0,
+		      WHY_PINNED = 1 << 1,
+		      WHY_NO_LAYER = 1 << 2, /* in no image layer, and spill=layers */
+		      WHY_OPEN = 1 << 3,
+		      WHY_YOUNG = 1 << 4, /* no obstacle at the critical mark */
+		      WHY_SMALL = 1 << 5,
+		      WHY_EMPTY = 1 << 6, /* no data in the hot tier */
+		      WHY_CAPABILITY = 1 << 7,
+		      WHY_IMMUTABLE = 1 << 8,
+		      WHY_TIMES = 1 << 9,  /* beyond what a marker can keep */
+		      WHY_NO_ID = 1 << 10, /* of another btrfs subvolume */
+		      WHY_DAMAGED = 1 << 11,
+};
+struct tier_why {
+	struct tier_info info;
+	unsigned keeps; /* enum tier_why_keeps */
+	int64_t age_ns; /* since the last change, of resident files */
+	bool in_layer;
+	enum layer_kind layer_kind;
+	int64_t layer_used_ns;                /* wall clock */
+	uint64_t layers_total, layers_colder; /* used longer ago than its own */
+};
+int tier_why(struct tier *t, const char *path, struct tier_why *ret);
+
 /* Long work on a tree. progress is called now and then from the calling thread; false interrupts
  * (-EINTR). */
 struct tier_work {
 	uint64_t files_seen, files_done, bytes_done; /* logical bytes moved */
 	uint64_t bytes_stored;                       /* written to the store (spill) */
 	uint64_t files_busy, files_skipped, files_failed;
-	uint64_t freed_bytes; /* hot tier, spill */
-	const char *current;  /* path being worked on; valid during the callback only */
+	uint64_t files_pinned; /* left alone (spill) */
+	uint64_t freed_bytes;  /* hot tier, spill */
+	const char *current;   /* path being worked on; valid during the callback only */
 };
 typedef bool (*tier_progress_fn)(void *ctx, const struct tier_work *w);
 /* Called once for each file that is busy or failed: err is -EBUSY or another -errno. */
@@ -227,6 +258,42 @@ int tier_spill_path(struct tier *t, const char *path, tier_progress_fn fn, tier_
 		    void *ctx, struct tier_work *ret);
 int tier_recall_path(struct tier *t, const char *path, tier_progress_fn fn, tier_note_fn note,
 		     void *ctx, struct tier_work *ret);
+
+/* No automatic spilling until then (wall clock; INT64_MAX: until resumed; 0: resume). Durable. */
+int tier_pause(struct tier *t, int64_t until_ns);
+int64_t tier_paused(struct tier *t); /* until when, or 0 */
+
+/* ---- pins: what lies at or below a pinned path is never spilled, and neither is a pinned file by
+ * another name (hard link). A pin is of a path: what is moved away loses it, what comes to be there
+ * has it. owner: the image it is pinned for, "" when a person named the path. */
+struct tier_pin {
+	const char *path, *owner;
+	int64_t since_ns;                                        /* wall clock */
+	bool missing;                                            /* nothing is there now */
+	uint64_t files, hot_bytes, spilled_files, spilled_bytes; /* below it */
+};
+/* Make it durable and wait for a spill under way; does not recall. -ENOENT nothing is there,
+ * -EINVAL the path is not canonical, -EEXIST pinned so already (made sure of again). */
+int tier_pin_add(struct tier *t, const char *path, const char *owner);
+/* path NULL: all of owner. -ENOENT: there was none. */
+int tier_pin_del(struct tier *t, const char *path, const char *owner, uint64_t *ret_removed);
+/* Every pin, measured (walks them). cb returns false to stop. */
+int tier_pins(struct tier *t, bool (*cb)(void *ctx, const struct tier_pin *p), void *ctx);
+/* Count what is pinned in the hot tier anew, for status, and warn when the low mark cannot be
+ * reached for it. Walks the pins; ends early when the tier stops. */
+void tier_pins_measure(struct tier *t);
+/* Which pin keeps path, as "path" and "owner" (callers free), or -ENOENT. */
+int tier_pin_of(struct tier *t, const char *path, char **ret_path, char **ret_owner);
+
+/* Would a recall of what is spilled below path fit? Adds files and bytes to *ret, which begins
+ * zeroed; sets the rest. */
+struct tier_fit {
+	uint64_t files, bytes; /* stubs, and what they take in the hot tier */
+	uint64_t room_high;    /* until the hot tier is at the high mark */
+	uint64_t room_free;    /* until it is full */
+};
+int tier_fit(struct tier *t, const char *path, tier_progress_fn fn, void *ctx,
+	     struct tier_fit *ret);
 
 struct tier_layer {
 	const struct layer *l;
@@ -253,6 +320,11 @@ int tier_check(struct tier *t, bool deep, tier_progress_fn fn, check_problem_fn 
 int tier_check_offline(struct hot *hot, struct store *store, struct index *ix, bool deep,
 		       tier_progress_fn fn, check_problem_fn cb, void *ctx,
 		       struct check_result *ret);
+/* The data of a stub without a daemon, in pieces with their offsets in the file, holes left out;
+ * its hash is proved when it returns 0. -ENOENT no such object, -EBADMSG, -EUCLEAN, fn's error. */
+typedef int (*tier_data_fn)(void *ctx, const void *data, size_t len, uint64_t off);
+int tier_stub_data(struct store *store, struct index *ix, const struct marker *mk, tier_data_fn fn,
+		   void *ctx);
 /* Number of stubs below rootfd by a marker scan; stops at max (0: count all). */
 int tier_count_stubs(int rootfd, uint64_t max, uint64_t *ret);
 

@@ -5,7 +5,8 @@
 _spillctl()
 {
 	local cur prev verb="" word i
-	local verbs='status ls info spill recall layers check unguard restart version help'
+	local verbs='status ls info why spill recall pin unpin pins protect pause resume
+		wait layers check plan drain export unguard restart version help'
 	local opts='--mount --json --quiet --help'
 	local IFS=$' \t\n'
 	COMPREPLY=()
@@ -14,7 +15,7 @@ _spillctl()
 	for ((i = 1; i < COMP_CWORD; i++)); do
 		word=${COMP_WORDS[i]}
 		case $word in
-		-m | --mount | --store | --hot) ((i++)) ;;
+		-m | --mount | --store | --hot | --for | --below | --timeout) ((i++)) ;;
 		-*) ;;
 		*)
 			verb=$word
@@ -38,6 +39,14 @@ _spillctl()
 	case $verb in
 	check) opts+=' --quick --store --hot' ;;
 	unguard) opts+=' --expose' ;;
+	pin) opts+=' --layer --image --no-recall' ;;
+	unpin) opts+=' --layer --image' ;;
+	protect) opts+=' --no-recall' ;;
+	pause) opts+=' --for' ;;
+	wait) opts+=' --below --timeout' ;;
+	plan) opts+=' --store' ;;
+	drain) opts+=' --yes' ;;
+	export) opts+=' --store --hot' ;;
 	'') opts+=' --version' ;;
 	esac
 	if [[ $cur == -* ]]; then
@@ -46,11 +55,11 @@ _spillctl()
 	fi
 	case $verb in
 	'' | help) mapfile -t COMPREPLY < <(compgen -W "$verbs" -- "$cur") ;;
-	ls | info | spill | recall)
+	ls | info | why | spill | recall | pin | unpin)
 		compopt -o filenames
 		mapfile -t COMPREPLY < <(compgen -f -- "$cur")
 		;;
-	status | check | unguard | restart)
+	status | check | plan | drain | export | unguard | restart)
 		compopt -o filenames
 		mapfile -t COMPREPLY < <(compgen -d -- "$cur")
 		;;

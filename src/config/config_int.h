@@ -32,8 +32,6 @@ uint64_t config_get_num(const struct config *c, const struct option_desc *o);
 /* "must be between 1 and 99", in the units of the option. */
 void config_describe_range(const struct option_desc *o, char *buf, size_t len);
 
-/* "90", "30s", "5m", "1h", "2d" -> seconds; -EINVAL. */
-int config_parse_age(const char *s, uint64_t *ret_sec);
 /* The shortest exact spelling which the parser reads back: 134217728 -> "128M", 3600 -> "1h". */
 void config_format_size(uint64_t bytes, char *buf, size_t len);
 void config_format_age(uint64_t sec, char *buf, size_t len);

@@ -47,9 +47,13 @@ static const char *const migrations[] = {
 	"  id INTEGER PRIMARY KEY, bytes INT NOT NULL, frames INT NOT NULL, live INT NOT NULL);"
 	"CREATE TABLE layer(key TEXT PRIMARY KEY, used INT NOT NULL) WITHOUT ROWID;",
 	/* 2 */
-	"ALTER TABLE object ADD COLUMN sum INT;" /* of what the row and its segments say, 32 bits;
+	"ALTER TABLE object ADD COLUMN sum INT;", /* of what the row and its segments say, 32 bits;
 						    NULL: written before */
-};
+	/* 3: paths are bytes, so BLOB; owner: the image it belongs to, or empty */
+	"CREATE TABLE pin("
+	"  path BLOB NOT NULL, owner BLOB NOT NULL,"
+	"  ino INT NOT NULL, gen INT NOT NULL, since INT NOT NULL,"
+	"  PRIMARY KEY(path, owner)) WITHOUT ROWID;"};
 
 /* One number out of a pragma. */
 static int pragma_get(struct ix_conn *c, const char *sql, int64_t *ret)

@@ -83,6 +83,12 @@ static const char *const text[SQL_N] = {
 			  " ON CONFLICT(key) DO UPDATE SET used = excluded.used",
 	[SQL_LAYER_GET] = "SELECT used FROM layer WHERE key = ?1",
 
+	[SQL_PIN_PUT] = "INSERT INTO pin(path, owner, ino, gen, since) VALUES(?1, ?2, ?3, ?4, ?5)"
+			" ON CONFLICT(path, owner) DO UPDATE SET ino = excluded.ino,"
+			" gen = excluded.gen",
+	[SQL_PIN_DEL] = "DELETE FROM pin WHERE path = ?1 AND owner = ?2",
+	[SQL_PIN_LIST] = "SELECT path, owner, ino, gen, since FROM pin ORDER BY path, owner",
+
 	[SQL_QUICK_CHECK] = "PRAGMA quick_check",
 };
 

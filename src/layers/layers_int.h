@@ -78,6 +78,39 @@ int scan_add(struct scan *s, int dirfd, const char *name, const char *key, const
 /* "a/b", or "b" when a is "". NULL: no memory. */
 char *scan_join(const char *a, const char *b);
 
+/* ---- bolt.c: a bolt database, read only -------------------------------------------------------
+ */
+struct bolt {
+	uint8_t *data; /* ours, or NULL */
+	const uint8_t *p;
+	size_t len, page;
+	uint64_t root, txid;
+};
+struct bolt_bucket {
+	uint64_t root;              /* page, or 0: */
+	const uint8_t *inline_page; /* inside its parent's */
+	size_t inline_len;
+};
+struct bolt_item { /* borrowed from the database */
+	const char *key;
+	const uint8_t *value;
+	size_t key_len, value_len;
+	bool is_bucket;
+	struct bolt_bucket bucket;
+};
+/* -EUCLEAN not a bolt database, -EAGAIN it changed each time it was read. */
+int bolt_open(int dirfd, const char *path, struct bolt *ret);
+int bolt_parse(const void *data, size_t len, struct bolt *ret); /* data stays the caller's */
+void bolt_done(struct bolt *b);
+struct bolt_bucket bolt_root(const struct bolt *b);
+/* fn for each item, in order; stops at the first that is not 0 and returns it. -EUCLEAN. */
+typedef int (*bolt_fn)(void *ctx, const struct bolt_item *it);
+int bolt_each(const struct bolt *b, struct bolt_bucket k, bolt_fn fn, void *ctx);
+int bolt_find(const struct bolt *b, struct bolt_bucket k, const char *key,
+	      struct bolt_item *ret); /* -ENOENT */
+int bolt_find_bucket(const struct bolt *b, struct bolt_bucket k, const char *key,
+		     struct bolt_bucket *ret);
+
 /* ---- mounts.c ---------------------------------------------------------------------------- */
 int uppers_load(struct names *ret);
 /* Is the directory with this key the upper directory of a mounted overlay? By the end of its path,

@@ -5,7 +5,7 @@
  * Invariant: no daemon works on the store meanwhile. A shared lock on STORE/LOCK is held all the
  * time, which a daemon's exclusive one excludes; otherwise what is being moved would look damaged.
  */
-#include "spillctl.h"
+#include "offline.h"
 
 #include "spill/hot.h"
 #include "spill/index.h"
@@ -15,14 +15,7 @@
 #include <fcntl.h>
 #include <sys/file.h>
 
-struct offline {
-	int lock_fd, hot_fd;
-	struct store *store;
-	struct index *ix;
-	struct hot *hot;
-};
-
-static void offline_done(struct offline *o)
+void offline_done(struct offline *o)
 {
 	if (o->hot)
 		hot_close(o->hot);
@@ -46,8 +39,9 @@ static int lock_store(const struct cli *c, const char *store, struct offline *o)
 		return EXIT_OK;
 	if (errno == EWOULDBLOCK)
 		return fail(c, EXIT_STORE_LOCKED,
-			    "%s: in use by a daemon; check its mount instead (spillctl check DIR)",
-			    store);
+			    "%s: in use by a daemon; ask that instead (spillctl %s, with DIR or -m "
+			    "DIR)",
+			    store, c->verb->name);
 	return fail(c, EXIT_SYSTEM, "%s: %s", path, strerror(errno));
 }
 
@@ -72,7 +66,7 @@ static int store_failed(const struct cli *c, const char *store, int err)
 	return fail(c, err == -ENOMEM ? EXIT_SYSTEM : EXIT_FAILED, "%s: %s", store, strerror(-err));
 }
 
-static int open_store(const struct cli *c, const char *store, struct offline *o)
+int offline_store(const struct cli *c, const char *store, struct offline *o)
 {
 	struct store_opts opts = {.level = 3, .pack_bytes = 128u << 20, .cache_bytes = 32u << 20};
 	struct store_id id;
@@ -94,7 +88,7 @@ static int open_store(const struct cli *c, const char *store, struct offline *o)
 	return err ? store_failed(c, store, err) : EXIT_OK;
 }
 
-static int open_hot(const struct cli *c, const char *dir, struct offline *o)
+int offline_hot(const struct cli *c, const char *dir, struct offline *o)
 {
 	cleanup_free char *real = target_resolve(dir);
 	enum mnt_state state = MNT_BARE;
@@ -108,7 +102,7 @@ static int open_hot(const struct cli *c, const char *dir, struct offline *o)
 	if (err || state == MNT_LIVE || state == MNT_DEAD)
 		return fail(c, EXIT_MOUNTED,
 			    "%s: a spillfs is mounted there, and not from this store; unmount it "
-			    "or check it online",
+			    "or ask its daemon (DIR without STORE)",
 			    real);
 	o->hot_fd = state == MNT_GUARDED ? mnt_hot_fd(real)
 					 : open(real, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -153,10 +147,10 @@ int check_offline(const struct cli *c, const char *store, const char *hot)
 	cleanup_(offline_done) struct offline o = {.lock_fd = -1, .hot_fd = -1};
 	struct check_report r = {.c = c, .mount = hot, .found = NULL};
 	struct check_result sums = {0};
-	int err, code = open_store(c, store, &o);
+	int err, code = offline_store(c, store, &o);
 
 	if (!code && hot)
-		code = open_hot(c, hot, &o);
+		code = offline_hot(c, hot, &o);
 	if (code)
 		return code;
 	interrupt_catch();

@@ -38,6 +38,57 @@ static const struct verb verbs[] = {
 	 "  --quick             only structure: do not read every frame\n"
 	 "  --store STORE       check STORE directly; no daemon may be using it\n"
 	 "  --hot DIR           with --store: the hot tier that belongs to it\n"},
+	{"why", do_why, 1, -1, 0, "PATH...",
+	 "why a file is where it is, and what would become of it",
+	 "Says what keeps a file from being spilled (pinned, open, young, in no layer, ...), or "
+	 "when "
+	 "it\n"
+	 "would be. --json prints one object for one PATH, an array for several.\n"},
+	{"pin", do_pin, 1, -1, V_WHAT | V_NO_RECALL, "[--layer | --image] WHAT...",
+	 "keep files, directories, layers or images in the hot tier",
+	 "What is pinned, and everything below it, is never spilled. What of it is spilled now is "
+	 "recalled;\n"
+	 "when that does not fit below the high mark, nothing is pinned.\n"
+	 "  --layer             WHAT is a layer, by name or path as in spillctl layers\n"
+	 "  --image             WHAT is an image: its layers as they are now\n"
+	 "  --no-recall         leave in the store what is there until it is recalled\n"},
+	{"protect", do_protect, 1, -1, V_NO_RECALL, "IMAGE...",
+	 "pin images here, and in the engine where it can do that",
+	 "containerd: labels the image in the namespace k8s.io, so that kubelet leaves it alone. "
+	 "Docker,\n"
+	 "podman, CRI-O: says what there is.\n"
+	 "  --no-recall         as of pin\n"},
+	{"unpin", do_unpin, 1, -1, V_WHAT, "[--layer | --image] WHAT...", "end what pin began", ""},
+	{"pins", do_pins, 0, 0, 0, "", "what is pinned, and what of it is spilled", ""},
+	{"pause", do_pause, 0, 0, V_FOR, "[--for DURATION]", "no automatic spilling for now",
+	 "Also not for writers on a full disk: they get ENOSPC. Outlives the daemon and the "
+	 "mount.\n"
+	 "  --for DURATION      30s, 5m, 1h, 2d; without it until spillctl resume\n"},
+	{"resume", do_resume, 0, 0, 0, "", "automatic spilling goes on", ""},
+	{"wait", do_wait, 0, 0, V_BELOW | V_TIMEOUT, "[--below PERCENT] [--timeout DURATION]",
+	 "until background work is idle, or the hot tier below PERCENT",
+	 "  --below PERCENT     wait until less of the hot tier is used, instead of for idleness\n"
+	 "  --timeout DURATION  give up after that (exit code 28)\n"},
+	{"plan", do_plan, 1, 1, V_STORE, "DIR [--store STORE]",
+	 "what spillfs would do for DIR, before mounting it",
+	 "Walks DIR, reads samples, changes nothing: bytes in layers, what would be freed, how "
+	 "large "
+	 "the\n"
+	 "store would be, how long it takes, and what stands in the way (exit code 22).\n"
+	 "  --store STORE       look at the future store, too\n"},
+	{"drain", do_drain, 0, 1, V_YES, "[DIR] [--yes]", "bring everything back, to leave",
+	 "Says what is spilled and whether it fits. With --yes it is recalled, and automatic "
+	 "spilling\n"
+	 "stays paused; then umount and unguard give the directory back as it was.\n"
+	 "  --yes               do it\n"},
+	{"export", do_export, 1, 1, V_OFFLINE, "TO", "a plain, verified copy of everything in TO",
+	 "TO is a new or empty directory elsewhere. Data, holes, owners, modes, times, xattrs, "
+	 "hard\n"
+	 "links and special files are copied through the mount, and every copy is read back. "
+	 "Nothing\n"
+	 "is recalled.\n"
+	 "  --store STORE --hot DIR   without a daemon, from the store and the directory below the "
+	 "guard\n"},
 	{"unguard", do_unguard, 1, 1, V_EXPOSE, "DIR",
 	 "show the bare directory below an unmounted DIR",
 	 "Takes the read-only guard away that an unmounted DIR keeps. Refuses while files are "
@@ -64,7 +115,7 @@ static void usage(FILE *f)
 {
 	fprintf(f, "Usage: spillctl [OPTION...] VERB [ARGUMENT...]\n\nVerbs:\n");
 	for (const struct verb *v = verbs; v->name; v++)
-		fprintf(f, "  %-8s %-20s %s\n", v->name, v->args, v->help);
+		fprintf(f, "  %-8s %-32s %s\n", v->name, v->args, v->help);
 	fprintf(f, "\nOptions:\n"
 		   "  -m, --mount DIR     the spillfs mount, where PATH does not tell and there "
 		   "are several\n"
@@ -94,14 +145,39 @@ static int do_help(const struct cli *c)
 	return EXIT_OK;
 }
 
-enum { O_JSON = 256, O_QUICK, O_STORE, O_HOT, O_EXPOSE };
+enum {
+	O_JSON = 256,
+	O_QUICK,
+	O_STORE,
+	O_HOT,
+	O_EXPOSE,
+	O_LAYER,
+	O_IMAGE,
+	O_NO_RECALL,
+	O_FOR,
+	O_BELOW,
+	O_TIMEOUT,
+	O_YES
+};
 
 static const struct option options[] = {
-	{"mount", required_argument, NULL, 'm'},     {"json", no_argument, NULL, O_JSON},
-	{"quiet", no_argument, NULL, 'q'},           {"help", no_argument, NULL, 'h'},
-	{"version", no_argument, NULL, 'V'},         {"quick", no_argument, NULL, O_QUICK},
-	{"store", required_argument, NULL, O_STORE}, {"hot", required_argument, NULL, O_HOT},
-	{"expose", no_argument, NULL, O_EXPOSE},     {NULL, 0, NULL, 0},
+	{"mount", required_argument, NULL, 'm'},
+	{"json", no_argument, NULL, O_JSON},
+	{"quiet", no_argument, NULL, 'q'},
+	{"help", no_argument, NULL, 'h'},
+	{"version", no_argument, NULL, 'V'},
+	{"quick", no_argument, NULL, O_QUICK},
+	{"store", required_argument, NULL, O_STORE},
+	{"hot", required_argument, NULL, O_HOT},
+	{"expose", no_argument, NULL, O_EXPOSE},
+	{"layer", no_argument, NULL, O_LAYER},
+	{"image", no_argument, NULL, O_IMAGE},
+	{"no-recall", no_argument, NULL, O_NO_RECALL},
+	{"for", required_argument, NULL, O_FOR},
+	{"below", required_argument, NULL, O_BELOW},
+	{"timeout", required_argument, NULL, O_TIMEOUT},
+	{"yes", no_argument, NULL, O_YES},
+	{NULL, 0, NULL, 0},
 };
 
 /* Into *c and args (room for argc words). False: the message is out. */
@@ -143,6 +219,27 @@ static bool parse(int argc, char **argv, struct cli *c, char **args, bool *ret_h
 		case O_EXPOSE:
 			c->expose = true;
 			break;
+		case O_LAYER:
+			c->layer = true;
+			break;
+		case O_IMAGE:
+			c->image = true;
+			break;
+		case O_NO_RECALL:
+			c->no_recall = true;
+			break;
+		case O_YES:
+			c->yes = true;
+			break;
+		case O_FOR:
+			c->for_time = optarg;
+			break;
+		case O_BELOW:
+			c->below = optarg;
+			break;
+		case O_TIMEOUT:
+			c->timeout = optarg;
+			break;
 		default:
 			return false;
 		}
@@ -165,8 +262,26 @@ static int run(struct cli *c, char **args)
 		bad = "--quick";
 	if (c->expose && !(v->options & V_EXPOSE))
 		bad = "--expose";
-	if ((c->store || c->hot) && !(v->options & V_OFFLINE))
-		bad = c->store ? "--store" : "--hot";
+	if ((c->store && !(v->options & (V_OFFLINE | V_STORE))) ||
+	    (c->hot && !(v->options & V_OFFLINE)))
+		bad = c->store && !(v->options & V_STORE) ? "--store" : "--hot";
+	const struct {
+		bool given;
+		unsigned option;
+		const char *name;
+	} rare[] = {
+		{c->layer, V_WHAT, "--layer"},
+		{c->image, V_WHAT, "--image"},
+		{c->yes, V_YES, "--yes"},
+		{c->no_recall, V_NO_RECALL, "--no-recall"},
+		{c->for_time, V_FOR, "--for"},
+		{c->below, V_BELOW, "--below"},
+		{c->timeout, V_TIMEOUT, "--timeout"},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(rare); i++)
+		if (rare[i].given && !(v->options & rare[i].option))
+			bad = rare[i].name;
 	if (bad)
 		return fail(c, EXIT_USAGE, "%s takes no option %s", v->name, bad);
 	if (c->argc && !v->max_args)

@@ -6,8 +6,8 @@
 
 static const char *const counters[] = {"files_seen",   "files_done",   "files_skipped",
 				       "files_busy",   "files_failed", "bytes_done",
-				       "bytes_stored", "bytes_freed"};
-enum { SEEN, DONE, SKIPPED, BUSY, FAILED, BYTES, STORED, FREED, NCOUNTERS };
+				       "bytes_stored", "bytes_freed",  "files_pinned"};
+enum { SEEN, DONE, SKIPPED, BUSY, FAILED, BYTES, STORED, FREED, PINNED, NCOUNTERS };
 
 struct move {
 	const struct cli *c;
@@ -116,6 +116,8 @@ static void print_sum(const struct move *m, bool stopped)
 		printf(" -> %s stored, freed %s", fmt_size(m->sum[STORED]),
 		       fmt_size(m->sum[FREED]));
 	printf("; %s busy, %s failed", fmt_count(m->sum[BUSY]), fmt_count(m->sum[FAILED]));
+	if (m->sum[PINNED])
+		printf(", %s pinned (see spillctl pins)", fmt_count(m->sum[PINNED]));
 	if (m->sum[SKIPPED])
 		printf(", %s had nothing to do", fmt_count(m->sum[SKIPPED]));
 	putchar('\n');
@@ -156,7 +158,7 @@ static int move(const struct cli *c, const char *what)
 		code = EXIT_INTERRUPTED;
 	else if (bad == c->argc && !m.sum[DONE])
 		code = m.code;
-	else if (bad || m.sum[BUSY] || m.sum[FAILED])
+	else if (bad || m.sum[BUSY] || m.sum[FAILED] || m.sum[PINNED])
 		code = EXIT_PARTIAL;
 	else
 		code = EXIT_OK;

@@ -19,12 +19,25 @@ struct cli {
 	const char *mount; /* -m */
 	const char *store, *hot;
 	bool json, quiet, quick, expose;
+	bool layer, image, no_recall, yes;
+	const char *for_time, *below, *timeout;
 	int argc; /* what follows the verb, without options */
 	char **argv;
 };
 
 /* Options of single verbs, for struct verb. */
-enum { V_QUICK = 1, V_OFFLINE = 2, V_EXPOSE = 4 };
+enum {
+	V_QUICK = 1,
+	V_OFFLINE = 2,
+	V_EXPOSE = 4,
+	V_WHAT = 8, /* --layer, --image */
+	V_NO_RECALL = 16,
+	V_FOR = 32,
+	V_BELOW = 64,
+	V_TIMEOUT = 128,
+	V_YES = 256,
+	V_STORE = 512, /* --store alone */
+};
 struct verb {
 	const char *name;
 	int (*fn)(const struct cli *c);
@@ -45,6 +58,17 @@ int do_check(const struct cli *c);
 int do_version(const struct cli *c);
 int do_unguard(const struct cli *c);
 int do_restart(const struct cli *c);
+int do_why(const struct cli *c);
+int do_pin(const struct cli *c);
+int do_unpin(const struct cli *c);
+int do_pins(const struct cli *c);
+int do_pause(const struct cli *c);
+int do_resume(const struct cli *c);
+int do_wait(const struct cli *c);
+int do_drain(const struct cli *c);
+int do_export(const struct cli *c);
+int do_plan(const struct cli *c);
+int do_protect(const struct cli *c);
 
 /* ---- out.c: text ----------------------------------------------------------------------------- */
 /* Print "spillctl: ..." on stderr, escaped, and with --json also {"error", "code"} on stdout, as
@@ -99,6 +123,11 @@ struct target {
 int target_of_path(const struct cli *c, const char *path, struct target *ret, char **ret_err);
 /* The mount of -m, or the only one there is. */
 int target_mount(const struct cli *c, struct target *ret, char **ret_err);
+/* -m's mount and argv[0] as one: verbs with [DIR]. */
+int target_dir(const struct cli *c, struct target *ret, char **ret_err);
+/* As target_of_path for a PATH that need not exist: by its words, which must be absolute or below
+ * the working directory. */
+int target_of_words(const struct cli *c, const char *path, struct target *ret, char **ret_err);
 void target_done(struct target *t);
 /* dir with symbolic links resolved (caller frees); NULL and errno. */
 char *target_resolve(const char *dir);
@@ -133,6 +162,22 @@ struct progress {
 void progress_init(struct progress *p, const struct cli *c, const char *what);
 void progress_show(struct progress *p, uint64_t files, uint64_t bytes, const char *current);
 void progress_clear(struct progress *p); /* before anything else is printed */
+
+/* ---- pin.c: what `pin` and `protect` are about ----------------------------------------------- */
+struct pin_req {
+	struct target t; /* its mount */
+	json_t *items;   /* [{"path"}...] below the mount */
+	char *owner;     /* the image's full name, or NULL */
+	int engine;      /* enum layer_engine, of an image */
+	bool in_kubernetes;
+};
+/* arg as a path, or with --layer or --image what that is. gone: a PATH need not exist. An exit code
+ * and *ret_err (caller frees). */
+int pin_resolve(const struct cli *c, const char *arg, bool gone, struct pin_req *r, char **ret_err);
+/* Send it as "pin" or "unpin", with progress. */
+int pin_ask(const struct cli *c, const char *verb, const struct pin_req *r, bool recall,
+	    json_t **ret, char **ret_err);
+void pin_req_done(struct pin_req *r);
 
 /* ---- check -------------------------------------------------------------------------------------
  */

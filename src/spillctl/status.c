@@ -73,6 +73,31 @@ static void print_requests(const json_t *o)
 	putchar('\n');
 }
 
+static void print_pins(const json_t *o)
+{
+	const json_t *pins = json_object_get(o, "pins");
+
+	if (!jnum(pins, "count"))
+		return;
+	printf("  pinned     %s %s", fmt_count(jnum(pins, "count")),
+	       jnum(pins, "count") == 1 ? "path" : "paths");
+	if (json_is_integer(json_object_get(pins, "hot_bytes")))
+		printf(", %s in the hot tier", fmt_size(jnum(pins, "hot_bytes")));
+	putchar('\n');
+}
+
+static void print_pause(const json_t *o)
+{
+	uint64_t until = jnum(o, "paused_until"), now = (uint64_t)time(NULL);
+
+	printf("  PAUSED     nothing is spilled by itself ");
+	if (until)
+		printf("for another %s; spillctl resume ends it\n",
+		       fmt_span(until > now ? until - now : 0));
+	else
+		printf("until spillctl resume\n");
+}
+
 /* What needs somebody's attention, or one line that nothing does. */
 static void print_trouble(const json_t *o)
 {
@@ -80,6 +105,8 @@ static void print_trouble(const json_t *o)
 	uint64_t errors = jnum(o, "errors");
 	uint64_t silent = jnum(json_object_get(o, "backing"), "silent_sec");
 	bool frozen = json_is_true(json_object_get(o, "frozen"));
+	bool paused = json_is_true(json_object_get(o, "paused"));
+	bool pinned = json_is_true(json_object_get(json_object_get(o, "pins"), "above_low"));
 
 	if (frozen)
 		printf("  FROZEN     one tier was rolled back or restored: nothing is spilled or "
@@ -87,7 +114,14 @@ static void print_trouble(const json_t *o)
 		       "             a check has passed\n");
 	if (silent > 1)
 		printf("  STORE      has not answered for %s s\n", fmt_count(silent));
-	if (*parked) {
+	if (paused)
+		print_pause(o);
+	if (pinned)
+		printf("  PINNED     more than the low mark of %llu%%: spilling cannot get there; "
+		       "see "
+		       "spillctl pins\n",
+		       (unsigned long long)jnum2(o, "watermarks", "low"));
+	if (*parked && !paused) {
 		printf("  PARKED     ");
 		put_safe(stdout, parked);
 		putchar('\n');
@@ -96,7 +130,7 @@ static void print_trouble(const json_t *o)
 		printf("  ERRORS     %s reads refused, as the data could not be proved right; run "
 		       "check\n",
 		       fmt_count(errors));
-	if (!frozen && !*parked && !errors && silent <= 1)
+	if (!frozen && !*parked && !errors && !paused && !pinned && silent <= 1)
 		printf("  trouble    none\n");
 }
 
@@ -130,6 +164,7 @@ int do_status(const struct cli *c)
 	print_kubelet(o);
 	print_files(o);
 	print_requests(o);
+	print_pins(o);
 	print_trouble(o);
 	printf("  options    ");
 	put_safe(stdout, jstr(o, "options"));

@@ -199,6 +199,34 @@ int target_of_path(const struct cli *c, const char *path, struct target *ret, ch
 	return split(best, steal_ptr(real), ret, ret_err);
 }
 
+int target_of_words(const struct cli *c, const char *path, struct target *ret, char **ret_err)
+{
+	cleanup_free char *cwd = *path == '/' ? NULL : getcwd(NULL, 0);
+	cleanup_(mounts_done) struct mounts m = {0};
+	char *all = *path == '/' ? strdup(path) : cwd ? path_of(cwd, path) : NULL;
+	int code = all ? mounts_get(c, &m, ret_err) : say(ret_err, EXIT_SYSTEM, "out of memory");
+	const char *best = code ? NULL : innermost(&m, all);
+
+	if (!best) {
+		free(all);
+		return code ? code
+			    : say(ret_err, EXIT_NO_DAEMON, "%s: not on a spillfs mount", path);
+	}
+	return split(best, all, ret, ret_err);
+}
+
+int target_dir(const struct cli *c, struct target *ret, char **ret_err)
+{
+	struct cli with_dir = *c;
+
+	*ret_err = NULL;
+	if (c->argc && c->mount)
+		return say(ret_err, EXIT_USAGE, "-m and %s: one of the two, please", c->argv[0]);
+	if (c->argc)
+		with_dir.mount = c->argv[0];
+	return target_mount(&with_dir, ret, ret_err);
+}
+
 int target_mount(const struct cli *c, struct target *ret, char **ret_err)
 {
 	cleanup_(mounts_done) struct mounts m = {0};

@@ -60,6 +60,15 @@ static json_t *requests_json(const struct fs *f)
 	return o;
 }
 
+/* Spilling cannot reach the low mark, as too much of the hot tier is pinned. */
+static bool pinned_above_low(const struct config *cfg, const struct tier_status *st)
+{
+	uint64_t all = st->hot.used_bytes + st->hot.free_bytes;
+
+	return st->pins && st->pinned_bytes != UINT64_MAX &&
+	       st->pinned_bytes > all / 100 * cfg->low;
+}
+
 VERB(status)
 {
 	struct daemon *d = ctx;
@@ -93,6 +102,18 @@ VERB(status)
 	    json_object_set_new(o, "requests", requests_json(d->fs)) < 0 ||
 	    json_object_set_new(o, "kubelet", verb_kubelet_json(cfg)) < 0)
 		goto no_memory;
+	part = json_pack("{s:b, s:b, s:o, s:i, s:{s:o, s:o, s:b}}", "busy", (int)st.busy, "paused",
+			 st.paused_until_ns != 0, "paused_until",
+			 st.paused_until_ns && st.paused_until_ns != INT64_MAX
+				 ? json_integer(st.paused_until_ns / 1000000000)
+				 : json_null(),
+			 "used_percent", (int)st.used_percent, "pins", "count", verb_num(st.pins),
+			 "hot_bytes", num_or_null(st.pinned_bytes), "above_low",
+			 (int)pinned_above_low(cfg, &st));
+	if (json_object_update(o, part) < 0)
+		goto no_memory;
+	json_decref(part);
+	part = NULL;
 	uint64_t lives, again;
 
 	fs_lives(d->fs, &lives, &again);

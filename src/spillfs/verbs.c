@@ -11,11 +11,23 @@
 const struct ctl_verb *daemon_verbs(void)
 {
 	static const struct ctl_verb verbs[] = {
-		{"status", verb_status},   {"ls", verb_ls},
-		{"info", verb_info},       {"spill", verb_spill},
-		{"recall", verb_recall},   {"layers", verb_layers},
-		{"check", verb_check},     {"version", verb_version},
-		{"restart", verb_restart}, {NULL, NULL},
+		{"status", verb_status},
+		{"ls", verb_ls},
+		{"info", verb_info},
+		{"spill", verb_spill},
+		{"recall", verb_recall},
+		{"layers", verb_layers},
+		{"check", verb_check},
+		{"version", verb_version},
+		{"restart", verb_restart},
+		{"pin", verb_pin},
+		{"unpin", verb_unpin},
+		{"pins", verb_pins},
+		{"pause", verb_pause},
+		{"resume", verb_resume},
+		{"drain", verb_drain},
+		{"why", verb_why},
+		{NULL, NULL},
 	};
 
 	return verbs;
@@ -141,6 +153,7 @@ json_t *verb_work_json(const struct tier_work *w)
 	verb_set_num(o, "files_skipped", w->files_skipped);
 	verb_set_num(o, "files_busy", w->files_busy);
 	verb_set_num(o, "files_failed", w->files_failed);
+	verb_set_num(o, "files_pinned", w->files_pinned);
 	verb_set_num(o, "bytes_done", w->bytes_done);
 	verb_set_num(o, "bytes_stored", w->bytes_stored);
 	verb_set_num(o, "bytes_freed", w->freed_bytes);

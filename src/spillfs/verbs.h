@@ -27,6 +27,13 @@ VERB(layers);
 VERB(check);
 VERB(version);
 VERB(restart);
+VERB(pin);
+VERB(unpin);
+VERB(pins);
+VERB(pause);
+VERB(resume);
+VERB(drain);
+VERB(why);
 
 /* A byte count or other number as JSON, which has only signed 64 bits. */
 json_t *verb_num(uint64_t v);

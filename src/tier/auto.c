@@ -75,7 +75,7 @@ static bool enough(void *ctx)
 	struct tier *t = ctx;
 
 	relieved(t);
-	return atomic_load(&t->stop) || used_now(t) <= t->cfg->low;
+	return atomic_load(&t->stop) || pause_active(t) || used_now(t) <= t->cfg->low;
 }
 
 static bool keep_going(void *ctx, const struct tier_work *w)
@@ -83,7 +83,7 @@ static bool keep_going(void *ctx, const struct tier_work *w)
 	struct tier *t = ctx;
 
 	(void)w;
-	return !atomic_load(&t->stop);
+	return !atomic_load(&t->stop) && !pause_active(t);
 }
 
 /* Walked lately without finding anything, and not used since? */
@@ -222,6 +222,12 @@ void *auto_main(void *arg)
 			pause_ms(t, PARK_MS);
 			continue;
 		}
+		if (pause_active(t)) {
+			park(t, "paused; spillctl resume ends it");
+			hopeless(t);
+			pause_ms(t, PARK_MS);
+			continue;
+		}
 		if (!urgent(t) &&
 		    policy_decide(used, t->cfg->high, t->cfg->low, running) == POLICY_REST) {
 			running = false;
@@ -232,7 +238,9 @@ void *auto_main(void *arg)
 			continue;
 		}
 		struct tier_work sum = {0};
+		atomic_fetch_add(&t->working, 1);
 		int r = spill_round(t, &sum);
+		atomic_fetch_sub(&t->working, 1);
 
 		running = r == 0 && sum.files_done > 0;
 		round_done(t, r, &sum);
@@ -257,7 +265,8 @@ bool tier_written(struct tier *t, size_t bytes)
 		if (used >= t->cfg->high)
 			auto_kick(t);
 	}
-	return atomic_load(&t->pressed) && !atomic_load(&t->stuck) && !atomic_load(&t->frozen);
+	return atomic_load(&t->pressed) && !atomic_load(&t->stuck) && !atomic_load(&t->frozen) &&
+	       !pause_active(t);
 }
 
 void tier_pace(struct tier *t, unsigned timeout_ms)
@@ -280,7 +289,7 @@ bool tier_wait_space(struct tier *t, unsigned timeout_ms)
 {
 	struct timespec until;
 
-	if (!t->cfg->auto_spill || atomic_load(&t->frozen))
+	if (!t->cfg->auto_spill || atomic_load(&t->frozen) || pause_active(t))
 		return false;
 	clock_gettime(CLOCK_MONOTONIC, &until);
 	until.tv_sec += timeout_ms / 1000;

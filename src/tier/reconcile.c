@@ -179,6 +179,7 @@ void *reconcile_main(void *arg)
 	struct tier *t = arg;
 	struct scan s = {.t = t};
 
+	atomic_fetch_add(&t->working, 1);
 	setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), 10);
 	int unread = 0, r = walk_tree(hot_root_fd(t->hot), "", scan_file, &s, &unread);
 
@@ -196,5 +197,7 @@ void *reconcile_main(void *arg)
 		log_warn("scanning the hot tier: %s", strerror(-r));
 	}
 	free(s.seen);
+	tier_pins_measure(t);
+	atomic_fetch_sub(&t->working, 1);
 	return NULL;
 }

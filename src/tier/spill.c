@@ -124,6 +124,9 @@ int spill_batch_add(struct spill_batch *b, int dirfd, const char *name, const ch
 	struct stat st;
 	int64_t snap;
 	int attr_flags = 0;
+
+	if (pin_keeps(t, path, NULL))
+		return SPILL_IS_PINNED;
 	cleanup_fd int fd =
 		openat(dirfd, name, O_RDONLY | O_NOFOLLOW | O_NOATIME | O_NONBLOCK | O_CLOEXEC);
 
@@ -139,6 +142,8 @@ int spill_batch_add(struct spill_batch *b, int dirfd, const char *name, const ch
 	    !node_hot_id(t, n).ino)
 		goto out;
 	r = verdict_of(t, n, fd, &st);
+	if (r == SPILL_QUEUED && pin_keeps(t, path, n)) /* by another name */
+		r = SPILL_IS_PINNED;
 	if (r != SPILL_QUEUED)
 		goto out;
 	r = SPILL_NOT_ELIGIBLE;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * Answers to spillctl: numbers, single files, directories, layers.
  */
+#include "policy.h"
 #include "tier_int.h"
 
 #include <dirent.h>
@@ -49,9 +50,22 @@ int tier_status(struct tier *t, struct tier_status *ret)
 	ret->auto_spill = t->cfg->auto_spill;
 	ret->passthrough = t->pass.open && !atomic_load(&t->pass_off);
 	ret->frozen = atomic_load(&t->frozen);
+	pins_status(t, ret);
 	pthread_mutex_lock(&t->auto_lock);
 	snprintf(ret->parked, sizeof(ret->parked), "%s", t->parked);
+	bool kicked = t->auto_kick;
+
 	pthread_mutex_unlock(&t->auto_lock);
+	pthread_mutex_lock(&t->defer_lock);
+	bool deferred = t->defer_n > 0;
+
+	pthread_mutex_unlock(&t->defer_lock);
+	ret->paused_until_ns = tier_paused(t);
+	ret->used_percent = policy_used_percent(&sv);
+	bool due = ret->auto_spill && !ret->paused_until_ns && !ret->parked[0] && !ret->frozen &&
+		   (kicked || ret->used_percent >= t->cfg->high);
+
+	ret->busy = atomic_load(&t->working) || deferred || due;
 	return 0;
 }
 

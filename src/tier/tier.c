@@ -42,6 +42,7 @@ static void tier_free(struct tier *t)
 	fdcache_free(t->fds);
 	janitor_done(t);
 	layerrefs_done(t);
+	pins_done(t);
 	free(t);
 }
 
@@ -81,6 +82,10 @@ int tier_open(struct tier **ret, const struct config *cfg, struct hot *hot, stru
 		r = layerrefs_init(t);
 	if (!r)
 		r = make_root(t);
+	if (!r)
+		r = pins_load(t);
+	if (!r)
+		r = pause_load(t);
 	if (!r)
 		r = tier_bind(t, ret_msg);
 	if (!r)

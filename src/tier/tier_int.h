@@ -109,6 +109,7 @@ struct defer {
 };
 
 struct fdcache;
+struct pins;
 
 struct tier {
 	const struct config *cfg;
@@ -182,6 +183,9 @@ struct tier {
 	atomic_bool
 		scan_due; /* the scan for an unclean stop was not done: the next mount does it */
 	pthread_mutex_t flush_lock; /* one janitor_flush at a time */
+	struct pins *pins;          /* pin.c */
+	atomic_llong paused_until;  /* pause.c; wall clock, ns */
+	atomic_uint working;        /* rounds, trees and scans under way, for status */
 };
 
 /* ---- node.c */
@@ -271,9 +275,27 @@ int stub_repair_times(struct tier *t, struct node *n);
 /* Empty a stub (or damaged file) without recall: size 0, marker gone, durable. Same locking. */
 int stub_empty(struct tier *t, struct node *n);
 
+/* ---- pin.c */
+int pins_load(struct tier *t);
+void pins_done(struct tier *t);
+/* The one question of everything that spills: is the file at path (n, may be NULL: not known yet)
+ * pinned? Costs nothing while there is no pin. */
+bool pin_keeps(struct tier *t, const char *path, const struct node *n);
+void pins_status(struct tier *t, struct tier_status *ret);
+
+/* ---- pause.c */
+int pause_load(struct tier *t);
+bool pause_active(struct tier *t);
+
 /* ---- spill.c */
 struct spill_batch;
-enum spill_verdict { SPILL_QUEUED, SPILL_DONE_BEFORE, SPILL_NOT_ELIGIBLE, SPILL_IS_BUSY };
+enum spill_verdict {
+	SPILL_QUEUED,
+	SPILL_DONE_BEFORE,
+	SPILL_NOT_ELIGIBLE,
+	SPILL_IS_BUSY,
+	SPILL_IS_PINNED
+};
 int spill_batch_new(struct tier *t, unsigned min_age_sec, uint64_t min_size,
 		    struct spill_batch **ret);
 /* Offer one directory entry. Returns a verdict or -errno (the batch stays usable unless it is a

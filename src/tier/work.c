@@ -59,10 +59,14 @@ int work_spill_file(void *ctx, int dirfd, const char *name, const struct stat *s
 		r = spill_batch_new(k->t, k->min_age_sec, k->min_size, &k->batch);
 		if (r)
 			return r;
+		if (k->enough && pause_active(k->t)) /* asked under spill_lock: see tier_pause */
+			return WORK_ENOUGH;
 	}
 	r = spill_batch_add(k->batch, dirfd, name, path);
 	if (r == SPILL_DONE_BEFORE || r == SPILL_NOT_ELIGIBLE)
 		k->w.files_skipped++;
+	else if (r == SPILL_IS_PINNED)
+		k->w.files_pinned++;
 	else if (r == SPILL_IS_BUSY)
 		fail(k, path, -EBUSY);
 	else if (r < 0)
@@ -80,6 +84,9 @@ int work_spill_file(void *ctx, int dirfd, const char *name, const struct stat *s
 int work_spill_tree(struct work *k, const char *path)
 {
 	int unread = 0;
+
+	if (!k->note && pin_keeps(k->t, path, NULL)) /* all of it, and nobody wants a count */
+		return 0;
 	int r = walk_tree(hot_root_fd(k->t->hot), path, work_spill_file, k, &unread);
 	int f = work_finish(k);
 
@@ -96,7 +103,10 @@ int tier_spill_path(struct tier *t, const char *path, tier_progress_fn fn, tier_
 
 	if (atomic_load(&t->frozen))
 		return -EROFS;
+	atomic_fetch_add(&t->working, 1);
 	int r = work_spill_tree(&k, path);
+
+	atomic_fetch_sub(&t->working, 1);
 
 	*ret = k.w;
 	return r;
@@ -157,12 +167,15 @@ int tier_recall_path(struct tier *t, const char *path, tier_progress_fn fn, tier
 		     void *ctx, struct tier_work *ret)
 {
 	struct work k = {.t = t, .fn = fn, .note = note, .ctx = ctx};
+
+	atomic_fetch_add(&t->working, 1);
 	int unread = 0, r = walk_tree(hot_root_fd(t->hot), path, recall_file, &k, &unread);
 
 	if (unread) /* what is in there may not be back */
 		fail(&k, path, unread);
 	if (!r)
 		r = janitor_flush(t);
+	atomic_fetch_sub(&t->working, 1);
 	*ret = k.w;
 	return r;
 }

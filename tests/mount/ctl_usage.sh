@@ -245,6 +245,70 @@ done
 json .interrupted true
 ok "interrupt"
 
+want 0 "${ctl[@]}" pins
+says 'img\x1b:1'
+says 'gone\xff'
+want 0 "${ctl[@]}" pins --json
+json 'length, .[0].image, .[1].image, .[1].missing' $'2\nimg\u001b:1\nnull\ntrue'
+touch "$dir/nopins"
+want 0 "${ctl[@]}" pins
+says 'nothing is pinned'
+want 0 "${ctl[@]}" pin --no-recall "$dir/b"
+says '1 files stay in the store'
+touch "$dir/full"
+want 29 "${ctl[@]}" pin "$dir/b"
+says '3.0 MiB in the hot tier, which has 1.0 MiB left below the high mark'
+want 29 "${ctl[@]}" drain
+says 'do not fit'
+rm "$dir/full"
+want 24 "${ctl[@]}" unpin "$dir/b"
+says 'pinned with the image img\x1b:1'
+want 24 "${ctl[@]}" pin "$dir/nonesuch"
+says 'No such file'
+want 24 "${ctl[@]}" pin --image nothing
+says 'no container engine'
+want 24 "${ctl[@]}" pin --layer nothing
+says 'no such layer'
+want 1 "${ctl[@]}" pin --layer --image x
+want 1 pin
+want 1 "${ctl[@]}" spill --no-recall "$dir/b"
+touch "$dir/pins" "$dir/paused"
+want 0 "${ctl[@]}" status
+says 'pinned     3 paths, 6.4 GiB in the hot tier'
+says 'PINNED     more than the low mark'
+says 'PAUSED '
+rm "$dir/pins"
+want 0 "${ctl[@]}" drain --json
+json '.spilled_files, .fits, .drained, .files_done' $'1\ntrue\nfalse\n0'
+want 0 "${ctl[@]}" why "$dir/b"
+says 'pinned with the image img\x1b:1'
+want 0 "${ctl[@]}" why --json "$dir/b" "$dir/link"
+json '.[0].decision, (.[0].reasons | map(.reason) | join(" ")), .[1].state' $'stay\npinned young\nnone'
+want 24 "${ctl[@]}" why "$dir/nonesuch"
+ok "pins, why, drain"
+
+want 0 "${ctl[@]}" resume
+says 'spilling goes on'
+want 24 "${ctl[@]}" wait --below 50
+says 'spilling is paused'
+rm "$dir/paused"
+want 0 "${ctl[@]}" wait
+want 0 "${ctl[@]}" wait --below 80
+touch "$dir/busy"
+want 28 "${ctl[@]}" wait --timeout 1s
+says 'work is going on'
+rm "$dir/busy"
+want 1 "${ctl[@]}" wait --below 101
+want 1 "${ctl[@]}" wait --below x
+want 1 "${ctl[@]}" wait --timeout soon
+want 1 "${ctl[@]}" pause --for 0s
+want 1 "${ctl[@]}" pause --for -5m
+want 0 "${ctl[@]}" pause --for 5m
+says 'paused for 5 min'
+want 0 "${ctl[@]}" pause --json
+json '.paused, .until' $'true\nnull'
+ok "pause, resume, wait"
+
 want 0 "${ctl[@]}" layers
 says 'overlay2/aaa/diff'
 want 0 "${ctl[@]}" layers --json

@@ -210,7 +210,7 @@ t_umount "$d"
 for _ in 1 2; do
 	: >"$T_TMP/spillfs.log"
 	t_spillfs_try "$T_TMP/big/plain" "$d" kubelet=anchor
-	t_check "exit code of kubelet=anchor" $? 28
+	t_check "exit code of kubelet=anchor" $? 27
 	t_check "lines" "$(wc -l <"$T_TMP/spillfs.log")" 1
 	grep -q "kubelet=anchor: .*no loop device: .*load the loop module.*guard" "$T_TMP/spillfs.log" ||
 		fail "kubelet=anchor says: $(cat "$T_TMP/spillfs.log")"

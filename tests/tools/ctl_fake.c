@@ -12,7 +12,10 @@
 #include "../../src/spillfs/verb_list.c"
 #include "../../src/spillfs/verb_move.c"
 #include "../../src/spillfs/verb_kubelet.c"
+#include "../../src/spillfs/verb_pause.c"
+#include "../../src/spillfs/verb_pin.c"
 #include "../../src/spillfs/verb_status.c"
+#include "../../src/spillfs/verb_why.c"
 #include "../../src/spillfs/verbs.c"
 
 #include "spill/mnt.h"
@@ -53,6 +56,11 @@ int tier_status(struct tier *t, struct tier_status *ret)
 		.objects = 20000,
 		.errors = has(t, "", "damaged") ? 3 : 0,
 		.auto_spill = true,
+		.used_percent = 71,
+		.busy = has(t, "", "busy"),
+		.paused_until_ns = has(t, "", "paused") ? INT64_MAX : 0,
+		.pins = has(t, "", "pins") ? 3 : 0,
+		.pinned_bytes = 6900000000,
 		.frozen = has(t, "", "frozen"),
 	};
 	if (has(t, "", "parked"))
@@ -260,6 +268,82 @@ int tier_check(struct tier *t, bool deep, tier_progress_fn fn, check_problem_fn 
 		ret->problems = 2;
 	}
 	return 0;
+}
+
+/* ---- pins, pauses: nothing moves here, only the answers count */
+
+int tier_fit(struct tier *t, const char *path, tier_progress_fn fn, void *ctx, struct tier_fit *ret)
+{
+	struct tier_info i;
+	int err = tier_info(t, path, &i);
+
+	(void)fn, (void)ctx;
+	if (err)
+		return err;
+	ret->files++;
+	ret->bytes += 3 << 20;
+	ret->room_high = has(t, "", "full") ? 1 << 20 : 100 << 20;
+	ret->room_free = ret->room_high;
+	return 0;
+}
+
+int tier_pin_add(struct tier *t, const char *path, const char *owner)
+{
+	(void)owner;
+	return has(t, path, "pinned") ? -EEXIST : 0;
+}
+
+int tier_pin_del(struct tier *t, const char *path, const char *owner, uint64_t *ret_removed)
+{
+	*ret_removed = path && has(t, path, "pinned");
+	(void)owner;
+	return *ret_removed ? 0 : -ENOENT;
+}
+
+int tier_pins(struct tier *t, bool (*cb)(void *ctx, const struct tier_pin *p), void *ctx)
+{
+	struct tier_pin a = {.path = "overlay2/aaa/diff", .owner = "img\x1b:1", .files = 10};
+	struct tier_pin b = {.path = "gone\xff", .owner = "", .missing = true};
+
+	if (!has(t, "", "nopins") && cb(ctx, &a))
+		cb(ctx, &b);
+	return 0;
+}
+
+void tier_pins_measure(struct tier *t)
+{
+	(void)t;
+}
+
+int tier_pin_of(struct tier *t, const char *path, char **ret_path, char **ret_owner)
+{
+	(void)t;
+	*ret_path = strdup(path);
+	*ret_owner = strdup("img\x1b:1");
+	return 0;
+}
+
+int tier_pause(struct tier *t, int64_t until_ns)
+{
+	(void)t, (void)until_ns;
+	return 0;
+}
+
+int64_t tier_paused(struct tier *t)
+{
+	return has(t, "", "paused") ? INT64_MAX : 0;
+}
+
+int tier_why(struct tier *t, const char *path, struct tier_why *ret)
+{
+	*ret = (struct tier_why){.age_ns = 5000000000};
+	int err = tier_info(t, path, &ret->info);
+
+	if (!S_ISREG(ret->info.mode))
+		ret->keeps = WHY_NO_FILE;
+	else if (!ret->info.opens)
+		ret->keeps = WHY_PINNED | WHY_YOUNG;
+	return err;
 }
 
 int main(int argc, char **argv)
