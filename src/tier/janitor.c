@@ -475,6 +475,7 @@ void *janitor_main(void *arg)
 
 		janitor_flush(t);
 		refresh_space(t);
+		trend_tick(t);
 		now = clock_mono_ns();
 		if (now - last_free > FREE_MS * 1000000ull) {
 			int r = janitor_free(t);

@@ -13,6 +13,7 @@
 #define TIER_INT_H
 
 #include "spill/tier.h"
+#include "trend.h"
 #include <stdatomic.h>
 
 #define NODE_STRIPES 1024
@@ -165,6 +166,9 @@ struct tier {
 	atomic_ullong written; /* bytes, since mount */
 	atomic_bool pressed;   /* the critical mark is reached */
 	atomic_bool stuck;     /* the last round freed nothing */
+
+	pthread_mutex_t trend_lock; /* leaf */
+	struct trend trend;         /* written by trend_tick's thread under the lock */
 
 	pthread_mutex_t space_lock;
 	struct store_space space; /* last known; space_lock */
@@ -353,6 +357,9 @@ typedef int (*walk_fn)(void *ctx, int dirfd, const char *name, const struct stat
 int walk_tree(int rootfd, const char *path, walk_fn fn, void *ctx, int *unread);
 int walk_open(int rootfd, const char *path,
 	      int flags); /* RESOLVE_BENEATH, no symlinks in the way */
+
+/* ---- status.c: a sample for the forecast, when it is time for one */
+void trend_tick(struct tier *t);
 
 /* ---- policy.c, auto.c */
 void *auto_main(void *arg);
