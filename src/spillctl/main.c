@@ -47,6 +47,14 @@ static const struct verb verbs[] = {
 	{"restart", do_restart, 0, 1, 0, "[DIR]", "a new daemon takes the mount over",
 	 "What the daemon is doing is finished or given up, and the next one goes on: nobody who\n"
 	 "uses files notices more than a pause. Needs supervisor=on.\n"},
+	{"doctor", do_doctor, 0, 1, V_DOCTOR, "[DIR]", "is this node set up so that images stay?",
+	 "Looks at kubelet, the container engines, the boot order, the kernel and the mounts, and "
+	 "says\n"
+	 "what is wrong and what to do. Changes nothing. Exit code 28 when something is wrong.\n"
+	 "  --probe             try on the mounts what an overlayfs needs (makes and removes "
+	 "files)\n"
+	 "  --root ROOT         look at the files below ROOT instead of /\n"
+	 "  -q                  only what is not OK\n"},
 	{"version", do_version, 0, 0, 0, "", "of spillctl and of the daemon", ""},
 	{"help", do_help, 0, 1, 0, "[VERB]", "this text, or more about VERB", ""},
 	{.name = NULL},
@@ -94,14 +102,15 @@ static int do_help(const struct cli *c)
 	return EXIT_OK;
 }
 
-enum { O_JSON = 256, O_QUICK, O_STORE, O_HOT, O_EXPOSE };
+enum { O_JSON = 256, O_QUICK, O_STORE, O_HOT, O_EXPOSE, O_PROBE, O_ROOT };
 
 static const struct option options[] = {
 	{"mount", required_argument, NULL, 'm'},     {"json", no_argument, NULL, O_JSON},
 	{"quiet", no_argument, NULL, 'q'},           {"help", no_argument, NULL, 'h'},
 	{"version", no_argument, NULL, 'V'},         {"quick", no_argument, NULL, O_QUICK},
 	{"store", required_argument, NULL, O_STORE}, {"hot", required_argument, NULL, O_HOT},
-	{"expose", no_argument, NULL, O_EXPOSE},     {NULL, 0, NULL, 0},
+	{"expose", no_argument, NULL, O_EXPOSE},     {"probe", no_argument, NULL, O_PROBE},
+	{"root", required_argument, NULL, O_ROOT},   {NULL, 0, NULL, 0},
 };
 
 /* Into *c and args (room for argc words). False: the message is out. */
@@ -143,6 +152,12 @@ static bool parse(int argc, char **argv, struct cli *c, char **args, bool *ret_h
 		case O_EXPOSE:
 			c->expose = true;
 			break;
+		case O_PROBE:
+			c->probe = true;
+			break;
+		case O_ROOT:
+			c->root = optarg;
+			break;
 		default:
 			return false;
 		}
@@ -167,6 +182,8 @@ static int run(struct cli *c, char **args)
 		bad = "--expose";
 	if ((c->store || c->hot) && !(v->options & V_OFFLINE))
 		bad = c->store ? "--store" : "--hot";
+	if ((c->probe || c->root) && !(v->options & V_DOCTOR))
+		bad = c->probe ? "--probe" : "--root";
 	if (bad)
 		return fail(c, EXIT_USAGE, "%s takes no option %s", v->name, bad);
 	if (c->argc && !v->max_args)

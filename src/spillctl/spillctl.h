@@ -18,13 +18,14 @@ struct cli {
 	const struct verb *verb;
 	const char *mount; /* -m */
 	const char *store, *hot;
-	bool json, quiet, quick, expose;
-	int argc; /* what follows the verb, without options */
+	bool json, quiet, quick, expose, probe;
+	const char *root; /* doctor: look below it instead of / */
+	int argc;         /* what follows the verb, without options */
 	char **argv;
 };
 
 /* Options of single verbs, for struct verb. */
-enum { V_QUICK = 1, V_OFFLINE = 2, V_EXPOSE = 4 };
+enum { V_QUICK = 1, V_OFFLINE = 2, V_EXPOSE = 4, V_DOCTOR = 8 };
 struct verb {
 	const char *name;
 	int (*fn)(const struct cli *c);
@@ -45,6 +46,7 @@ int do_check(const struct cli *c);
 int do_version(const struct cli *c);
 int do_unguard(const struct cli *c);
 int do_restart(const struct cli *c);
+int do_doctor(const struct cli *c);
 
 /* ---- out.c: text ----------------------------------------------------------------------------- */
 /* Print "spillctl: ..." on stderr, escaped, and with --json also {"error", "code"} on stdout, as
@@ -119,6 +121,15 @@ void interrupt_catch(void);
 bool interrupted(void);
 /* Collect the entries of "entries" events into *(json_t **)ctx, an array. */
 bool collect_entries(void *ctx, const json_t *ev);
+
+/* The same by the name of the socket, for what is not at its usual place. */
+int request_at(const char *sock, json_t *req, json_t **ret);
+
+/* ---- kubelet.c: status as kubelet sees it ------------------------------------------------------
+ */
+/* Add "kubelet" to a status answer, and to its "forecast" when images would be deleted. */
+void kubelet_add(json_t *status);
+void kubelet_print(const json_t *status);
 
 /* ---- progress.c: one line on a terminal -------------------------------------------------------
  */
