@@ -5,7 +5,7 @@
 _spillctl()
 {
 	local cur prev verb="" word i
-	local verbs='status ls info spill recall layers check unguard restart version help'
+	local verbs='status ls info spill recall layers doctor check unguard restart version help'
 	local opts='--mount --json --quiet --help'
 	local IFS=$' \t\n'
 	COMPREPLY=()
@@ -14,7 +14,7 @@ _spillctl()
 	for ((i = 1; i < COMP_CWORD; i++)); do
 		word=${COMP_WORDS[i]}
 		case $word in
-		-m | --mount | --store | --hot) ((i++)) ;;
+		-m | --mount | --store | --hot | --root) ((i++)) ;;
 		-*) ;;
 		*)
 			verb=$word
@@ -29,7 +29,7 @@ _spillctl()
 			/proc/self/mountinfo 2>/dev/null)" -- "$cur")
 		return
 		;;
-	--store | --hot)
+	--store | --hot | --root)
 		compopt -o filenames
 		mapfile -t COMPREPLY < <(compgen -d -- "$cur")
 		return
@@ -38,6 +38,7 @@ _spillctl()
 	case $verb in
 	check) opts+=' --quick --store --hot' ;;
 	unguard) opts+=' --expose' ;;
+	doctor) opts+=' --probe --root' ;;
 	'') opts+=' --version' ;;
 	esac
 	if [[ $cur == -* ]]; then
@@ -50,7 +51,7 @@ _spillctl()
 		compopt -o filenames
 		mapfile -t COMPREPLY < <(compgen -f -- "$cur")
 		;;
-	status | check | unguard | restart)
+	status | doctor | check | unguard | restart)
 		compopt -o filenames
 		mapfile -t COMPREPLY < <(compgen -d -- "$cur")
 		;;

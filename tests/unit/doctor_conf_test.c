@@ -52,6 +52,7 @@ static void check_bad(look_parser parse, const struct bad *v, size_t n)
 		int r;
 		cleanup_free char *got = flat(parse, v[i].text, &r, &e);
 
+		(void)got;
 		if (r != -EUCLEAN || e.line != v[i].line || !strstr(e.why, v[i].why))
 			TEST_FAIL("%s: %d, line %u '%s', want line %u '%s'", v[i].text, r, e.line,
 				  e.why, v[i].line, v[i].why);
