@@ -7,7 +7,8 @@
  * doctor_judge is a pure function from facts to findings.
  *
  * Nothing here hangs: whatever may lie on a file system that does not answer is read by a child
- * process that is given two seconds (DOCTOR_WAIT_MS) and left behind.
+ * process that is given two seconds (DOCTOR_WAIT_MS) and left behind; after five such, nothing more
+ * is asked.
  */
 #ifndef SPILL_DOCTOR_H
 #define SPILL_DOCTOR_H

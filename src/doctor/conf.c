@@ -81,6 +81,9 @@ int conf_path_push(struct conf_path *p, const char *name, size_t *ret_old)
 {
 	size_t n = strlen(name), need = p->len + n + 2;
 
+	/* each item has a copy: a long key over many items would be a small text that grows huge */
+	if (need > CONF_KEY_MAX)
+		return -E2BIG;
 	if (need > p->cap) {
 		size_t cap = MAX(need, 2 * p->cap);
 		char *bigger = realloc(p->s, cap);

@@ -12,6 +12,7 @@
 
 #define CONF_DEPTH_MAX 64
 #define CONF_ITEMS_MAX 65536
+#define CONF_KEY_MAX   1024
 
 struct conf_item {
 	char *key, *value;
@@ -48,7 +49,8 @@ struct conf_path {
 	char *s;
 	size_t len, cap;
 };
-/* Append "/name"; *ret_old is what conf_path_cut takes to undo it. */
+/* Append "/name"; *ret_old is what conf_path_cut takes to undo it. -E2BIG: longer than
+ * CONF_KEY_MAX. */
 int conf_path_push(struct conf_path *p, const char *name, size_t *ret_old);
 void conf_path_cut(struct conf_path *p, size_t old);
 void conf_path_done(struct conf_path *p);

@@ -23,6 +23,7 @@ struct look {
 	struct doctor_facts *f;
 	struct mnt_table mounts; /* of root/proc/self/mountinfo */
 	struct look_helper helper;
+	unsigned timeouts; /* so far; after some nothing is asked any more */
 };
 void look_done(struct look *l);
 /* The text of a regular file (also of /proc and /sys), at most max bytes. -ETIMEDOUT, -EFBIG, ...

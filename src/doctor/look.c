@@ -14,8 +14,9 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 
-#define LINKS_MAX 40
-#define NAMES_MAX 4096
+#define LINKS_MAX    40
+#define TIMEOUTS_MAX 5 /* then the node is ill enough to say so */
+#define NAMES_MAX    4096
 
 /* ---- the child's side: one question at a time, for as long as there are any */
 
@@ -308,7 +309,11 @@ static int ask(struct look *l, enum op op, const char *arg, size_t len, size_t m
 {
 	uint64_t until = clock_mono_ns() + DOCTOR_WAIT_MS * UINT64_C(1000000);
 	struct question q = {.op = op, .max = max, .len = len};
-	int answer = 0, r = helper_start(&l->helper);
+	int answer = 0, r;
+
+	if (l->timeouts == TIMEOUTS_MAX)
+		return -ETIMEDOUT;
+	r = helper_start(&l->helper);
 
 	if (r)
 		return r;
@@ -318,6 +323,7 @@ static int ask(struct look *l, enum op op, const char *arg, size_t len, size_t m
 		r = -EIO;
 	else
 		r = get_answer(&l->helper, until, &answer, ret, ret_len);
+	l->timeouts += r == -ETIMEDOUT;
 	if (r)
 		helper_end(&l->helper, r == -ETIMEDOUT);
 	return r ? r : answer;

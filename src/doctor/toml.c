@@ -232,8 +232,6 @@ static int key(struct toml *t)
 		r = conf_path_push(&t->p, x.s, &old);
 		if (r)
 			return r;
-		if (t->p.len > 4096)
-			return broken(t, "a key that is too long");
 		blanks(t);
 		if (peek(t) != '.')
 			return 0;

@@ -243,6 +243,9 @@ TEST(a_helper_that_hangs_is_replaced)
 	look_exists(&l, "/x");
 	CHECK(look_exists(&l, "/x"));
 	CHECK(!look_exists(&l, "/y"));
+	/* nor does it cost two seconds for each of a hundred files */
+	l.timeouts = 5;
+	CHECK_EQ(look_read(&l, "/x", 100, &text, NULL), -ETIMEDOUT);
 	look_done(&l);
 	CHECK_EQ(l.helper.pid, 0);
 }
