@@ -37,6 +37,8 @@ struct text {
 };
 static int say(struct text *t, const char *s, size_t n)
 {
+	if (!n)
+		return 0;
 	if (t->n + n > t->cap) {
 		size_t cap = MAX(t->n + n, 2 * t->cap);
 		char *bigger = realloc(t->s, cap);
