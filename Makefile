@@ -5,6 +5,8 @@ ifeq ($(origin CC),default)
 CC      := gcc
 endif
 PKGS    := fuse3 libzstd sqlite3 libcrypto libxxhash jansson
+# only in spillctl (and the unit tests): src/doctor
+CTL_PKGS := yaml-0.1
 PREFIX  ?= /usr/local
 SBINDIR ?= $(PREFIX)/sbin
 MANDIR  ?= $(PREFIX)/share/man
@@ -29,10 +31,11 @@ SANFLAGS = $(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer \
 ALL_CFLAGS = -std=gnu17 $(WARN) $(CFLAGS) -pthread -MMD -MP $(SANFLAGS) $(PKG_CFLAGS)
 ALL_LDFLAGS = $(LDFLAGS) -pthread $(SANFLAGS)
 # Asked once, and only when something is compiled: `make check` on a bare machine installs pkg-config first.
-PKG_CFLAGS = $(eval PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS)))$(PKG_CFLAGS)
+PKG_CFLAGS = $(eval PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS) $(CTL_PKGS)))$(PKG_CFLAGS)
+CTL_LIBS = $(eval CTL_LIBS := $(shell pkg-config --libs $(CTL_PKGS)))$(CTL_LIBS)
 PKG_LIBS = $(eval PKG_LIBS := $(shell pkg-config --libs $(PKGS)))$(PKG_LIBS)
 
-MODULES := base config metrics hot store index heat layers tier fs ctl mnt
+MODULES := base config metrics hot store index heat layers tier fs ctl mnt doctor
 LIB_SRC := $(sort $(wildcard $(MODULES:%=src/%/*.c)))
 LIB_OBJ := $(LIB_SRC:%.c=$(BUILD)/%.o)
 PROGS   := $(BUILD)/spillfs $(BUILD)/spillctl
@@ -53,11 +56,11 @@ $(BUILD)/spillfs: $(patsubst %.c,$(BUILD)/%.o,$(wildcard src/spillfs/*.c)) $(BUI
 	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(PKG_LIBS)
 
 $(BUILD)/spillctl: $(patsubst %.c,$(BUILD)/%.o,$(wildcard src/spillctl/*.c)) $(BUILD)/libspill.a
-	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(PKG_LIBS)
+	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(CTL_LIBS) $(PKG_LIBS)
 
 $(BUILD)/tests/%: $(BUILD)/tests/unit/%.o $(BUILD)/libspill.a
 	@mkdir -p $(@D)
-	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(PKG_LIBS)
+	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(CTL_LIBS) $(PKG_LIBS)
 
 $(BUILD)/tools/%: $(BUILD)/tests/tools/%.o $(BUILD)/libspill.a
 	@mkdir -p $(@D)

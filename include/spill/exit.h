@@ -25,6 +25,7 @@ enum spill_exit {
 	EXIT_PARTIAL = 23,      /* spillctl: some paths were not done (the output says which) */
 	EXIT_FAILED = 24,       /* spillctl: the operation failed */
 	EXIT_STUBS = 25,        /* the guard stays: stubs exist */
+	EXIT_UNFIT = 26,        /* spillctl doctor: something is wrong */
 	EXIT_NO_ANCHOR = 27,    /* kubelet=anchor, and nothing by which kubelet would find DIR */
 	EXIT_TIMEOUT = 28,      /* spillctl wait: not yet so after --timeout */
 	EXIT_NO_ROOM = 29,      /* spillctl pin, drain: would not fit in the hot tier */

@@ -170,7 +170,17 @@ void tier_unlinked(struct tier *t, int fd);
 
 /* ---- what spillctl asks for
  * ---------------------------------------------------------------------------- */
+/* How statfs' numbers change, seen by a sample every 10 seconds since the mount (or since a new
+ * daemon took over). Negative: space comes back. */
+struct tier_trend {
+	bool known; /* watched long enough to be worth telling */
+	uint64_t watched_sec;
+	int64_t bytes_per_hour;     /* over about the last hour */
+	int64_t bytes_per_hour_now; /* over about the last ten minutes */
+	int64_t inodes_per_hour;    /* over about the last hour */
+};
 struct tier_status {
+	struct tier_trend trend;
 	struct {
 		uint64_t total_bytes, used_bytes, free_bytes, inodes_total, inodes_free;
 	} hot;

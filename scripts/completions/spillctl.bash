@@ -6,7 +6,7 @@ _spillctl()
 {
 	local cur prev verb="" word i
 	local verbs='status ls info why spill recall pin unpin pins protect pause resume
-		wait layers check plan drain export unguard restart version help'
+		wait layers doctor check plan drain export unguard restart version help'
 	local opts='--mount --json --quiet --help'
 	local IFS=$' \t\n'
 	COMPREPLY=()
@@ -15,7 +15,7 @@ _spillctl()
 	for ((i = 1; i < COMP_CWORD; i++)); do
 		word=${COMP_WORDS[i]}
 		case $word in
-		-m | --mount | --store | --hot | --for | --below | --timeout) ((i++)) ;;
+		-m | --mount | --store | --hot | --root | --for | --below | --timeout) ((i++)) ;;
 		-*) ;;
 		*)
 			verb=$word
@@ -30,7 +30,7 @@ _spillctl()
 			/proc/self/mountinfo 2>/dev/null)" -- "$cur")
 		return
 		;;
-	--store | --hot)
+	--store | --hot | --root)
 		compopt -o filenames
 		mapfile -t COMPREPLY < <(compgen -d -- "$cur")
 		return
@@ -47,6 +47,7 @@ _spillctl()
 	plan) opts+=' --store' ;;
 	drain) opts+=' --yes' ;;
 	export) opts+=' --store --hot' ;;
+	doctor) opts+=' --probe --root' ;;
 	'') opts+=' --version' ;;
 	esac
 	if [[ $cur == -* ]]; then
@@ -59,7 +60,7 @@ _spillctl()
 		compopt -o filenames
 		mapfile -t COMPREPLY < <(compgen -f -- "$cur")
 		;;
-	status | check | plan | drain | export | unguard | restart)
+	status | doctor | check | plan | drain | export | unguard | restart)
 		compopt -o filenames
 		mapfile -t COMPREPLY < <(compgen -d -- "$cur")
 		;;

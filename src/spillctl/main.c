@@ -98,6 +98,14 @@ static const struct verb verbs[] = {
 	{"restart", do_restart, 0, 1, 0, "[DIR]", "a new daemon takes the mount over",
 	 "What the daemon is doing is finished or given up, and the next one goes on: nobody who\n"
 	 "uses files notices more than a pause. Needs supervisor=on.\n"},
+	{"doctor", do_doctor, 0, 1, V_DOCTOR, "[DIR]", "is this node set up so that images stay?",
+	 "Looks at kubelet, the container engines, the boot order, the kernel and the mounts, and "
+	 "says\n"
+	 "what is wrong and what to do. Changes nothing. Exit code 28 when something is wrong.\n"
+	 "  --probe             try on the mounts what an overlayfs needs (makes and removes "
+	 "files)\n"
+	 "  --root ROOT         look at the files below ROOT instead of /\n"
+	 "  -q                  only what is not OK\n"},
 	{"version", do_version, 0, 0, 0, "", "of spillctl and of the daemon", ""},
 	{"help", do_help, 0, 1, 0, "[VERB]", "this text, or more about VERB", ""},
 	{.name = NULL},
@@ -157,7 +165,9 @@ enum {
 	O_FOR,
 	O_BELOW,
 	O_TIMEOUT,
-	O_YES
+	O_YES,
+	O_PROBE,
+	O_ROOT
 };
 
 static const struct option options[] = {
@@ -177,6 +187,8 @@ static const struct option options[] = {
 	{"below", required_argument, NULL, O_BELOW},
 	{"timeout", required_argument, NULL, O_TIMEOUT},
 	{"yes", no_argument, NULL, O_YES},
+	{"probe", no_argument, NULL, O_PROBE},
+	{"root", required_argument, NULL, O_ROOT},
 	{NULL, 0, NULL, 0},
 };
 
@@ -240,6 +252,12 @@ static bool parse(int argc, char **argv, struct cli *c, char **args, bool *ret_h
 		case O_TIMEOUT:
 			c->timeout = optarg;
 			break;
+		case O_PROBE:
+			c->probe = true;
+			break;
+		case O_ROOT:
+			c->root = optarg;
+			break;
 		default:
 			return false;
 		}
@@ -277,6 +295,8 @@ static int run(struct cli *c, char **args)
 		{c->for_time, V_FOR, "--for"},
 		{c->below, V_BELOW, "--below"},
 		{c->timeout, V_TIMEOUT, "--timeout"},
+		{c->probe, V_DOCTOR, "--probe"},
+		{c->root, V_DOCTOR, "--root"},
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(rare); i++)

@@ -89,6 +89,16 @@ static int call(const char *mount, json_t *req, unsigned limit, ctl_progress_fn 
 	return err;
 }
 
+int request_at(const char *sock, json_t *req, json_t **ret)
+{
+	cleanup_free char *text = NULL;
+	int code,
+		err = req ? ctl_call(sock, req, SHORT_SEC, NULL, NULL, ret, &text, &code) : -ENOMEM;
+
+	json_decref(req);
+	return err;
+}
+
 int request_ping(const char *mount, char **ret_err)
 {
 	enum mnt_state state = MNT_BARE;

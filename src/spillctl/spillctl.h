@@ -19,9 +19,10 @@ struct cli {
 	const char *mount; /* -m */
 	const char *store, *hot;
 	bool json, quiet, quick, expose;
-	bool layer, image, no_recall, yes;
+	bool layer, image, no_recall, yes, probe;
 	const char *for_time, *below, *timeout;
-	int argc; /* what follows the verb, without options */
+	const char *root; /* doctor: look below it instead of / */
+	int argc;         /* what follows the verb, without options */
 	char **argv;
 };
 
@@ -36,7 +37,8 @@ enum {
 	V_BELOW = 64,
 	V_TIMEOUT = 128,
 	V_YES = 256,
-	V_STORE = 512, /* --store alone */
+	V_STORE = 512,   /* --store alone */
+	V_DOCTOR = 1024, /* --probe, --root */
 };
 struct verb {
 	const char *name;
@@ -69,6 +71,7 @@ int do_drain(const struct cli *c);
 int do_export(const struct cli *c);
 int do_plan(const struct cli *c);
 int do_protect(const struct cli *c);
+int do_doctor(const struct cli *c);
 
 /* ---- out.c: text ----------------------------------------------------------------------------- */
 /* Print "spillctl: ..." on stderr, escaped, and with --json also {"error", "code"} on stdout, as
@@ -110,7 +113,7 @@ uint64_t jnum2(const json_t *o, const char *key, const char *sub);
 /* o[key] as a string, "" when absent. */
 const char *jstr(const json_t *o, const char *key);
 /* kubelet.c: the line of status about kubelet. */
-void print_kubelet(const json_t *status);
+void anchor_print(const json_t *status);
 
 /* ---- target.c: which mount, which path ------------------------------------------------------ */
 struct target {
@@ -150,6 +153,15 @@ void interrupt_catch(void);
 bool interrupted(void);
 /* Collect the entries of "entries" events into *(json_t **)ctx, an array. */
 bool collect_entries(void *ctx, const json_t *ev);
+
+/* The same by the name of the socket, for what is not at its usual place. */
+int request_at(const char *sock, json_t *req, json_t **ret);
+
+/* ---- kubelet.c: status as kubelet sees it ------------------------------------------------------
+ */
+/* Add "kubelet" to a status answer, and to its "forecast" when images would be deleted. */
+void kubelet_add(json_t *status);
+void kubelet_print(const json_t *status);
 
 /* ---- progress.c: one line on a terminal -------------------------------------------------------
  */

@@ -151,6 +151,7 @@ int do_status(const struct cli *c)
 		code = request(t.mount, request_new("status", ""), NULL, NULL, &o, &err);
 	if (code)
 		return fail(c, code, "%s", err ? err : "out of memory");
+	kubelet_add(o);
 	if (c->json) {
 		print_json(o);
 		return EXIT_OK;
@@ -161,7 +162,8 @@ int do_status(const struct cli *c)
 	printf(", mounted %s ago, pid %llu\n", fmt_span(jnum(o, "uptime_sec")),
 	       (unsigned long long)jnum(o, "pid"));
 	print_space(o);
-	print_kubelet(o);
+	anchor_print(o);
+	kubelet_print(o);
 	print_files(o);
 	print_requests(o);
 	print_pins(o);

@@ -69,6 +69,18 @@ static bool pinned_above_low(const struct config *cfg, const struct tier_status 
 	       st->pinned_bytes > all / 100 * cfg->low;
 }
 
+/* Rates are null until they have been watched for a while. */
+static json_t *trend_json(const struct tier_trend *t)
+{
+	if (!t->known)
+		return json_pack("{s:o, s:n, s:n, s:n}", "watched_sec", verb_num(t->watched_sec),
+				 "bytes_per_hour", "bytes_per_hour_now", "inodes_per_hour");
+	return json_pack("{s:o, s:I, s:I, s:I}", "watched_sec", verb_num(t->watched_sec),
+			 "bytes_per_hour", (json_int_t)t->bytes_per_hour, "bytes_per_hour_now",
+			 (json_int_t)t->bytes_per_hour_now, "inodes_per_hour",
+			 (json_int_t)t->inodes_per_hour);
+}
+
 VERB(status)
 {
 	struct daemon *d = ctx;
@@ -99,6 +111,7 @@ VERB(status)
 	part = NULL;
 	if (json_object_set_new(o, "passthrough",
 				json_boolean(st.passthrough && fs_passthrough(d->fs))) < 0 ||
+	    json_object_set_new(o, "forecast", trend_json(&st.trend)) < 0 ||
 	    json_object_set_new(o, "requests", requests_json(d->fs)) < 0 ||
 	    json_object_set_new(o, "kubelet", verb_kubelet_json(cfg)) < 0)
 		goto no_memory;

@@ -462,6 +462,7 @@ void *janitor_main(void *arg)
 		pthread_mutex_unlock(&t->defer_lock);
 
 		janitor_flush(t);
+		trend_tick(t);
 		now = clock_mono_ns();
 		if (now - last_free > FREE_MS * 1000000ull) {
 			int r = janitor_free(t);

@@ -31,6 +31,9 @@ int tier_status(struct tier *t, struct tier_status *ret)
 	ret->backing.free_bytes = sp.free_bytes;
 	ret->backing.stored_bytes = sp.stored_bytes;
 	ret->backing.index_bytes = tot.db_bytes;
+	pthread_mutex_lock(&t->trend_lock);
+	trend_tell(&t->trend, &ret->trend);
+	pthread_mutex_unlock(&t->trend_lock);
 	ret->files_premigrated = tot.files_premigrated;
 	ret->files_spilled = tot.files_spilled;
 	ret->files_resident = UINT64_MAX;
@@ -67,6 +70,24 @@ int tier_status(struct tier *t, struct tier_status *ret)
 
 	ret->busy = atomic_load(&t->working) || deferred || due;
 	return 0;
+}
+
+/* Called often, by one thread. */
+void trend_tick(struct tier *t)
+{
+	struct statvfs sv = {0};
+	uint64_t now = clock_mono_ns();
+
+	if (!trend_due(&t->trend, now))
+		return;
+	tier_statfs(t, &sv);
+	if (!sv.f_blocks)
+		return;
+	pthread_mutex_lock(&t->trend_lock);
+	trend_add(&t->trend, now,
+		  (uint64_t)(sv.f_blocks - MIN(sv.f_bavail, sv.f_blocks)) * sv.f_frsize,
+		  sv.f_files - MIN(sv.f_ffree, sv.f_files));
+	pthread_mutex_unlock(&t->trend_lock);
 }
 
 /* ---- one file

@@ -26,6 +26,7 @@ static int init_locks(struct tier *t)
 	pthread_mutex_init(&t->grace_lock, NULL);
 	pthread_mutex_init(&t->auto_lock, NULL);
 	pthread_mutex_init(&t->space_lock, NULL);
+	pthread_mutex_init(&t->trend_lock, NULL);
 	pthread_condattr_init(&ca);
 	pthread_condattr_setclock(&ca, CLOCK_MONOTONIC);
 	pthread_cond_init(&t->auto_cond, &ca);

@@ -13,6 +13,7 @@
 #define TIER_INT_H
 
 #include "spill/tier.h"
+#include "trend.h"
 #include <stdatomic.h>
 
 #define NODE_STRIPES 1024
@@ -166,6 +167,9 @@ struct tier {
 	atomic_ullong written; /* bytes, since mount */
 	atomic_bool pressed;   /* the critical mark is reached */
 	atomic_bool stuck;     /* the last round freed nothing */
+
+	pthread_mutex_t trend_lock; /* leaf */
+	struct trend trend;         /* written by trend_tick's thread under the lock */
 
 	pthread_mutex_t space_lock;
 	pthread_cond_t space_cond;
@@ -386,6 +390,9 @@ void tier_space_first(struct tier *t); /* before the thread runs */
 /* What the store last said. False: it counts for nothing (never heard of, or silent for too long).
  */
 bool tier_space(struct tier *t, struct store_space *ret, unsigned *ret_silent_sec);
+
+/* ---- status.c: a sample for the forecast, when it is time for one */
+void trend_tick(struct tier *t);
 
 /* ---- policy.c, auto.c */
 void *auto_main(void *arg);

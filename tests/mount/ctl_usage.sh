@@ -147,6 +147,17 @@ json '.files | .resident, .premigrated, .spilled, .partial' $'1234\n12\n34567\n0
 json .bytes.spilled_logical 9000000000
 json '.frozen, .parked' $'false\nnull'
 json .store_hex "$(printf '/fake/st\xffore' | od -An -v -tx1 | tr -d ' \n')"
+json '.kubelet | .used_percent' 43
+if [[ $(jq .kubelet.configured "$out") == false ]]; then # else it is this machine's kubelet that counts
+	json '.kubelet | .gc_at_percent, .bytes_until_gc' $'85\n44400640000'
+	json '.forecast | .seconds_until_gc, .seconds_until_inodes' $'79921\nnull'
+	want 0 "${ctl[@]}" status
+	says 'sees 43% used, deletes images from 85% on (default): 41 GiB to go, in 22 h 12 min at this rate; fills by 1.9 GiB an hour'
+fi
+touch "$dir/fresh"
+want 0 "${ctl[@]}" status --json
+json '.forecast | .watched_sec, .bytes_per_hour, .seconds_until_gc' $'600\nnull\nnull'
+rm "$dir/fresh"
 touch "$dir/frozen" "$dir/parked" "$dir/uncounted" "$dir/damaged"
 want 0 status "$dir"
 says 'FROZEN'

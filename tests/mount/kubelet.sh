@@ -74,7 +74,7 @@ anchored() # MOUNT: its source is the guard's loop device
 	t_check "behind $src" "$(cat "/sys/block/${src#/dev/}/loop/backing_file")" "$(t_run_dir "$1")/guard.img"
 	t_check "status" "$(t_status "$1" '.kubelet | "\(.sees) \(.source) \(.point)"')" "anchor $src $1"
 	t_ctl status -m "$1" >"$T_TMP/status.out" || fail "status $1"
-	grep -q "kubelet    sees both tiers, by $src\$" "$T_TMP/status.out" || fail "$(cat "$T_TMP/status.out")"
+	grep -q "anchor     kubelet sees both tiers, by $src\$" "$T_TMP/status.out" || fail "$(cat "$T_TMP/status.out")"
 }
 unguard()
 {
@@ -205,7 +205,7 @@ t_check "type and source" "$(source_of "$d")" "fuse.spillfs $T_TMP/big/plain"
 t_check "lines about kubelet" "$(grep -c "kubelet will not find $d: no loop device: " "$T_TMP/spillfs.log")" 1
 blind "in cached partitions map" "$d"
 t_check "status" "$(t_status "$d" '.kubelet | "\(.option) \(.sees)"')" "auto nothing"
-t_ctl status -m "$d" | grep -q 'kubelet    does NOT find this mount' || fail "status does not say so"
+t_ctl status -m "$d" | grep -q 'anchor     kubelet does NOT find this mount' || fail "status does not say so"
 t_umount "$d"
 for _ in 1 2; do
 	: >"$T_TMP/spillfs.log"

@@ -47,6 +47,11 @@ static bool has(struct tier *t, const char *path, const char *name)
 int tier_status(struct tier *t, struct tier_status *ret)
 {
 	*ret = (struct tier_status){
+		.trend = {.known = !has(t, "", "fresh"),
+			  .watched_sec = 600,
+			  .bytes_per_hour = 1000000000,
+			  .bytes_per_hour_now = 2000000000,
+			  .inodes_per_hour = -5},
 		.hot = {7000000000, 5000000000, 2000000000, 459000, 310683},
 		.backing = {100000000000, 60000000000, 3000000000, 12000000},
 		.files_resident = has(t, "", "uncounted") ? UINT64_MAX : 1234,
