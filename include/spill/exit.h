@@ -25,6 +25,7 @@ enum spill_exit {
 	EXIT_PARTIAL = 23,      /* spillctl: some paths were not done (the output says which) */
 	EXIT_FAILED = 24,       /* spillctl: the operation failed */
 	EXIT_STUBS = 25,        /* the guard stays: stubs exist */
+	EXIT_NOT_UPGRADED = 28, /* spillctl restart: the installed binary did not take over */
 	EXIT_MOUNT = 32,        /* any other failure to mount */
 };
 

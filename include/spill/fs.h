@@ -17,9 +17,24 @@ struct fs_orphan {
 /* A new memfd for what must outlive the daemon (src/fs/state.h): an fd or -errno. */
 int fs_state_new(void);
 
+/* Can a daemon of this binary go on from it? -EPROTONOSUPPORT: it is another version's, or none. */
+int fs_state_check(int fd);
+
 /* How far the daemon of a state has come (changes while it does anything), and the number of its
  * connection below /sys/fs/fuse/connections, 0: none yet. For another process. */
 int fs_state_watch(int fd, uint64_t *ret_progress, unsigned *ret_conn);
+
+/* For the supervisor: the daemon died by its own fault; how many requests have been answered with
+ * EIO because daemons died over them (fs_refusals: for the daemon). */
+void fs_state_fault(int fd);
+uint64_t fs_state_refusals(int fd);
+uint64_t fs_refusals(const struct fs *f);
+
+/* Why the binary that a restart was to start did not take the mount over ("": it did): written by
+ * the supervisor, told by the daemon that goes on. */
+#define FS_REFUSED_MAX 256
+void fs_state_refused(int fd, const char *why);
+void fs_refused(const struct fs *f, char ret[FS_REFUSED_MAX]);
 
 struct fs_opts {
 	bool read_only, noatime, debug;

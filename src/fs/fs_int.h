@@ -42,6 +42,9 @@ struct fs {
 	atomic_uint waiting; /* writers for space */
 	_Atomic uint64_t requests[FS_OPCODES];
 
+	uint32_t fault_opcode, fault_ino; /* poison_arm */
+	pthread_mutex_t one_suspect;      /* held while a suspect is handled */
+
 	uint64_t init_unique;  /* the INIT request being answered */
 	uint64_t kernel_flags; /* its offer: flags | flags2 << 32 */
 	pthread_mutex_t lock;
@@ -102,6 +105,15 @@ bool intent_begin(fuse_req_t req, uint64_t a, uint64_t b, struct state_intent *w
 /* Was name in dirfd born (or its inode changed: link, rename) after the intent's begin? */
 bool born_since(int dirfd, const char *name, const struct state_intent *was);
 bool changed_since(int dirfd, const char *name, const struct state_intent *was);
+
+/* ---- poison.c: requests that kill daemons */
+void poison_arm(struct fs *f);
+void poison_inherit(struct state *s); /* after a death */
+/* A request that comes again: answered with EIO, as it has killed often enough? */
+bool poison_refuse(struct fs *f, const struct fuse_in_header *h);
+/* This thread works on the request of cur_raw. May wait until another suspect is done. */
+void doing_begin(struct fs *f, bool may_wait);
+void doing_end(struct fs *f);
 
 /* ---- creds.c: act with a caller's ids while creating; capabilities stay */
 void creds_init(void); /* once, before threads */

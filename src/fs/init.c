@@ -64,10 +64,14 @@ static ssize_t io_read(int fd, void *buf, size_t len, void *userdata)
 		if (unlikely(cur_raw.again)) {
 			atomic_fetch_add(&f->state->again, 1);
 			resume_request(f, cur_raw.unique);
+			if (poison_refuse(f, h))
+				continue;
 		}
 		count_request(f, h->opcode);
 		if (h->opcode == ABI_OP_TMPFILE) {
+			doing_begin(f, false); /* we count as waiting here */
 			tmpfile_answer(f, fd, buf, (size_t)n);
+			doing_end(f);
 			continue;
 		}
 		if (h->opcode == ABI_OP_INIT) {

@@ -90,7 +90,9 @@ static void *worker(void *p)
 		if (r <= 0)
 			break;
 		went_busy(f);
+		doing_begin(f, true);
 		fuse_session_process_buf(f->se, &buf);
+		doing_end(f);
 		cur_raw = (struct raw_req){0};
 		idle = went_idle(f);
 		if (!idle)
@@ -155,6 +157,8 @@ int fs_new(struct fs **ret, struct tier *t, int dev_fd, const char *mountpoint,
 	f->used = calloc(FS_THREADS_MAX, sizeof(*f->used));
 	pthread_mutex_init(&f->lock, NULL);
 	pthread_cond_init(&f->cond, NULL);
+	pthread_mutex_init(&f->one_suspect, NULL);
+	poison_arm(f);
 	if (!f->mountpoint || !f->threads || !f->used)
 		goto fail;
 	r = state_map(o->state_fd, &f->state);

@@ -1,19 +1,51 @@
 /* SPDX-License-Identifier: MIT
  * See state.h.
  */
-#include "state.h"
+#include "fs_int.h"
 
-#include "spill/fs.h"
-
+#include <stdio.h>
 #include <sys/mman.h>
+
+/* Whoever changes struct state, or what one of its fields means, changes this. */
+const char fs_state_format[16] = "spillfs state 1";
 
 int fs_state_new(void)
 {
 	cleanup_fd int fd = memfd_create("spillfs-state", MFD_CLOEXEC);
+	const uint64_t size = sizeof(struct state);
 
-	if (fd < 0)
+	if (fd < 0 || ftruncate(fd, (off_t)size))
 		return -errno;
-	return ftruncate(fd, sizeof(struct state)) ? -errno : steal_fd(&fd);
+	if (pwrite(fd, &size, sizeof(size), offsetof(struct state, size)) != sizeof(size) ||
+	    pwrite(fd, fs_state_format, sizeof(fs_state_format), offsetof(struct state, format)) !=
+		    sizeof(fs_state_format))
+		return -EIO;
+	return steal_fd(&fd);
+}
+
+void fs_state_refused(int fd, const char *why)
+{
+	char text[FS_REFUSED_MAX] = "";
+
+	snprintf(text, sizeof(text), "%s", why);
+	if (pwrite(fd, text, sizeof(text), offsetof(struct state, refused)) != sizeof(text))
+		log_warn("the shared state cannot be written: %s", strerror(errno));
+}
+
+void fs_refused(const struct fs *f, char ret[FS_REFUSED_MAX])
+{
+	memcpy(ret, f->state->refused, FS_REFUSED_MAX);
+	ret[FS_REFUSED_MAX - 1] = 0;
+}
+
+int fs_state_check(int fd)
+{
+	struct state *s;
+	int r = state_map(fd, &s);
+
+	if (!r)
+		state_unmap(s);
+	return r;
 }
 
 int fs_state_watch(int fd, uint64_t *ret_progress, unsigned *ret_conn)
@@ -36,7 +68,14 @@ int state_map(int fd, struct state **ret)
 
 	if (p == MAP_FAILED)
 		return -errno;
-	*ret = p;
+	const char *volatile mine = fs_state_format; /* not folded: a test patches it */
+	struct state *s = p;
+
+	if (s->size != sizeof(*s) || memcmp(s->format, mine, sizeof(s->format)) != 0) {
+		munmap(p, sizeof(*s));
+		return -EPROTONOSUPPORT;
+	}
+	*ret = s;
 	return 0;
 }
 

@@ -76,8 +76,8 @@ static void print_requests(const json_t *o)
 /* What needs somebody's attention, or one line that nothing does. */
 static void print_trouble(const json_t *o)
 {
-	const char *parked = jstr(o, "parked");
-	uint64_t errors = jnum(o, "errors");
+	const char *parked = jstr(o, "parked"), *refused = jstr(o, "upgrade_refused");
+	uint64_t errors = jnum(o, "errors"), killers = jnum(o, "requests_refused");
 	bool frozen = json_is_true(json_object_get(o, "frozen"));
 
 	if (frozen)
@@ -93,7 +93,16 @@ static void print_trouble(const json_t *o)
 		printf("  ERRORS     %s reads refused, as the data could not be proved right; run "
 		       "check\n",
 		       fmt_count(errors));
-	if (!frozen && !*parked && !errors)
+	if (*refused) {
+		printf("  UPGRADE    ");
+		put_safe(stdout, refused);
+		putchar('\n');
+	}
+	if (killers)
+		printf("  CRASHES    %s requests answered with an I/O error, as daemons died over "
+		       "them\n",
+		       fmt_count(killers));
+	if (!frozen && !*parked && !errors && !*refused && !killers)
 		printf("  trouble    none\n");
 }
 

@@ -97,6 +97,12 @@ VERB(status)
 	fs_lives(d->fs, &lives, &again);
 	verb_set_num(o, "daemons", lives);
 	verb_set_num(o, "requests_again", again);
+	verb_set_num(o, "requests_refused", fs_refusals(d->fs));
+	char refused[FS_REFUSED_MAX];
+
+	fs_refused(d->fs, refused);
+	if (refused[0] && ctl_name_put(o, "upgrade_refused", refused))
+		goto no_memory;
 	if (ctl_name_put(o, "mount", cfg->dir) || ctl_name_put(o, "store", cfg->store) ||
 	    (st.parked[0] && ctl_name_put(o, "parked", st.parked)))
 		goto no_memory;
