@@ -29,6 +29,8 @@ int fs_state_watch(int fd, uint64_t *ret_progress, unsigned *ret_conn);
 void fs_state_fault(int fd);
 uint64_t fs_state_refusals(int fd);
 uint64_t fs_refusals(const struct fs *f);
+/* Files that were open when a daemon died and could not be opened again. */
+uint64_t fs_lost(const struct fs *f);
 
 /* Why the binary that a restart was to start did not take the mount over ("": it did): written by
  * the supervisor, told by the daemon that goes on. */

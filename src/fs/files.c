@@ -14,7 +14,9 @@
 
 static struct file *file_of(fuse_req_t req, struct fuse_file_info *fi)
 {
-	return fi ? handle_get(fs_of(req)->h, HANDLE_FILE, fi->fh) : NULL;
+	struct file *file = fi ? handle_get(fs_of(req)->h, HANDLE_FILE, fi->fh) : NULL;
+
+	return fi && unlikely(!file) ? resume_late(fs_of(req), HANDLE_FILE, fi->fh) : file;
 }
 
 static int hot_flags(const struct fs *f, int flags)
@@ -218,11 +220,17 @@ void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
 void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	struct fs *f = fs_of(req);
-	struct file *file = handle_take(f->h, HANDLE_FILE, fi->fh);
+	struct file *file = file_of(req, fi);
+	int lost = file ? 0 : handle_lost_backing(f->h, fi->fh);
 
 	(void)ino;
+	end_backing_released(f, file ? file_backing(file) : lost);
+	handle_take(f->h, HANDLE_FILE, fi->fh);
+	fault_point(f, "release");
 	if (file)
 		tier_release_file(f->t, file);
+	else if (lost && !handles_backing(f->h, lost))
+		backing_close(f, lost);
 	fuse_reply_err(req, 0);
 }
 

@@ -43,6 +43,8 @@ struct fs {
 	_Atomic uint64_t requests[FS_OPCODES];
 
 	uint32_t fault_opcode, fault_ino; /* poison_arm */
+	const char *fault_point;          /* mend.c */
+	_Atomic uint64_t lost;            /* handles that could not be opened again */
 	pthread_mutex_t one_suspect;      /* held while a suspect is handled */
 
 	uint64_t init_unique;  /* the INIT request being answered */
@@ -89,14 +91,22 @@ int handle_put(struct handles *h, enum handle_kind kind, void *p, const struct s
 	       uint64_t *ret_fh);
 void *handle_get(struct handles *h, enum handle_kind kind, uint64_t fh); /* NULL: no such handle */
 void *handle_take(struct handles *h, enum handle_kind kind, uint64_t fh);
+/* One without a pointer: fn makes it now, or NULL. */
+typedef void *(*handle_adopt_fn)(void *ctx, enum handle_kind kind, const struct state_slot *what);
+void *handle_retry(struct handles *h, enum handle_kind kind, uint64_t fh, handle_adopt_fn fn,
+		   void *ctx);
+/* The backing id that one without a pointer stands for, 0: none. */
+int handle_lost_backing(struct handles *h, uint64_t fh);
+bool handles_backing(struct handles *h, int id); /* does any handle have it? */
 /* The one that a request which comes again was about to be given. */
 void *handle_take_unanswered(struct handles *h, uint64_t unique, enum handle_kind *ret_kind);
 /* Before any of the above, after a death: fn makes its pointer for each handle. */
-typedef void *(*handle_adopt_fn)(void *ctx, enum handle_kind kind, const struct state_slot *what);
 int handles_adopt(struct handles *h, handle_adopt_fn fn, void *ctx);
 
 /* ---- resume.c: going on where a daemon before us was killed */
 int resume_handles(struct fs *f);
+/* Once more for one that could not be opened then; NULL: still not, or no such handle. */
+void *resume_late(struct fs *f, enum handle_kind kind, uint64_t fh);
 /* A request comes again: nothing that was prepared for its answer counts. */
 void resume_request(struct fs *f, uint64_t unique);
 /* A change that cannot be made twice begins. Returns whether it was begun before already, by a
@@ -114,6 +124,15 @@ bool poison_refuse(struct fs *f, const struct fuse_in_header *h);
 /* This thread works on the request of cur_raw. May wait until another suspect is done. */
 void doing_begin(struct fs *f, bool may_wait);
 void doing_end(struct fs *f);
+
+/* ---- mend.c: what the next daemon must mend if this one dies now */
+void end_backing_begin(struct fs *f); /* a backing id is about to be made */
+void end_backing_made(struct fs *f, int id);
+void end_backing_released(struct fs *f, int id);
+void end_caps_begin(struct fs *f, struct node *n, const void *val, size_t len);
+void end_caps_done(struct fs *f);
+void mend(struct fs *f); /* after a death, when the handles are known */
+void fault_point(const struct fs *f, const char *name);
 
 /* ---- creds.c: act with a caller's ids while creating; capabilities stay */
 void creds_init(void); /* once, before threads */
@@ -203,6 +222,7 @@ void op_ioctl(fuse_req_t, fuse_ino_t, unsigned, void *, struct fuse_file_info *,
 void tmpfile_answer(struct fs *f, int devfd, const uint8_t *req, size_t len);
 /* backing.c: let the tier grant passthrough. */
 void backing_use(struct fs *f);
+void backing_close(void *ctx, int id); /* ctx: the struct fs */
 /* Is a SETATTR without any bit the announcement of a write that the kernel does by itself, and
  * which clears setuid and setgid bits? Then they are cleared, *ret is 0 or -errno. */
 bool passed_write(fuse_req_t req, struct node *n, int *ret);

@@ -24,6 +24,7 @@ void poison_arm(struct fs *f)
 {
 	const char *env = getenv("SPILLFS_FAULT_REQUEST");
 
+	f->fault_point = getenv("SPILLFS_FAULT_POINT");
 	if (!env || !*env)
 		return;
 	if (sscanf(env, "%u:%u", &f->fault_opcode, &f->fault_ino) != 2 || !f->fault_opcode) {

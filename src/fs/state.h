@@ -44,6 +44,17 @@ struct state_doing {
 	uint32_t opcode;
 };
 
+/* What a thread has begun and the next daemon must mend, see mend.c. */
+struct state_end {
+	_Alignas(
+		64) _Atomic int32_t floor; /* a backing id is being made, not below this; 0: none */
+	_Atomic int32_t made, released;    /* the last backing ids of this thread */
+	_Atomic uint32_t caps_len;         /* 0: no capabilities to be restored; stored last */
+	uint64_t nodeid;
+	struct hot_fh fh;
+	uint8_t caps[64];
+};
+
 /* What was being worked on when daemons died, see poison.c. */
 #define STATE_SUSPECTS STATE_WORKERS
 struct state_suspect {
@@ -74,6 +85,8 @@ struct state {
 	} poison[16];
 	struct state_suspect suspects[STATE_SUSPECTS];
 	struct state_doing doing[STATE_WORKERS];
+	_Atomic int32_t backing_max; /* the highest id seen */
+	struct state_end ends[STATE_WORKERS];
 	struct state_intent now[STATE_WORKERS];
 	struct state_intent old[STATE_OLD];
 	struct state_slot slots[STATE_SLOTS];

@@ -98,6 +98,7 @@ VERB(status)
 	verb_set_num(o, "daemons", lives);
 	verb_set_num(o, "requests_again", again);
 	verb_set_num(o, "requests_refused", fs_refusals(d->fs));
+	verb_set_num(o, "files_lost", fs_lost(d->fs));
 	char refused[FS_REFUSED_MAX];
 
 	fs_refused(d->fs, refused);

@@ -85,6 +85,12 @@ void fs_refused(const struct fs *f, char ret[FS_REFUSED_MAX])
 	ret[0] = 0;
 }
 
+uint64_t fs_lost(const struct fs *f)
+{
+	(void)f;
+	return 0;
+}
+
 uint64_t fs_refusals(const struct fs *f)
 {
 	(void)f;
