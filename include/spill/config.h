@@ -25,12 +25,17 @@ struct config {
 	bool allow_dev, allow_suid, allow_exec, read_only,
 		noatime;      /* the generic mount options; rw,dev,suid,exec */
 	unsigned passthrough; /* enum config_passthrough; passthrough=auto|on|off, auto */
+	unsigned writeback;   /* enum config_writeback; writeback=off|auto|on, off */
 	bool debug;
 };
 
 /* The kernel reads and writes files that are not spilled by itself: where it can; or no mount; or
  * never. */
 enum config_passthrough { PASSTHROUGH_AUTO, PASSTHROUGH_ON, PASSTHROUGH_OFF };
+
+/* Writes of files that are not passed through stay in the kernel's page cache for a while: never;
+ * if the mount has no passthrough; or instead of it. */
+enum config_writeback { WRITEBACK_OFF, WRITEBACK_AUTO, WRITEBACK_ON };
 
 void config_init(struct config *c); /* defaults */
 void config_done(struct config *c);

@@ -44,6 +44,7 @@ struct fs_opts {
 				src/fs/reply.c */
 	bool dir_handles;    /* the hot file system is btrfs, see src/fs/dirs.c */
 	bool passthrough;    /* where the kernel has it */
+	bool writeback;      /* the kernel's writeback cache, where there is no passthrough */
 	int state_fd;        /* of fs_state_new; borrowed */
 	unsigned dev_minor;  /* of the mount */
 	bool resume;         /* the state is of a daemon that died; dev_fd's kernel side goes on */
@@ -62,6 +63,7 @@ int fs_run(struct fs *f);
 /* From another thread: wait until the kernel's INIT has been answered. -ETIMEDOUT after 10 s. */
 int fs_wait_ready(struct fs *f);
 bool fs_passthrough(const struct fs *f); /* once ready: the kernel has it, and may */
+bool fs_writeback(const struct fs *f);   /* the same */
 /* Daemons this mount has had, and requests that the kernel sent again because one died over them.
  */
 void fs_lives(const struct fs *f, uint64_t *ret_lives, uint64_t *ret_again);

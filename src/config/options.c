@@ -50,6 +50,7 @@ const struct option_desc config_options[] = {
 	{NUM(OPT_AGE, "interval", interval_sec, 1, 3600)},
 	{WORD("supervisor", supervisor, "off", "on")},
 	{CHOICE("passthrough", passthrough, "auto", "on", "off")},
+	{CHOICE("writeback", writeback, "off", "auto", "on")},
 	{FLAG(OPT_SET, "debug", debug)},
 	{.name = NULL},
 };

@@ -61,6 +61,11 @@ bool fs_passthrough(const struct fs *f)
 	return f->pass;
 }
 
+bool fs_writeback(const struct fs *f)
+{
+	return f->writeback;
+}
+
 void backing_use(struct fs *f)
 {
 	const struct tier_backing b = {backing_open, backing_close, f};

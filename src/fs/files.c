@@ -21,6 +21,7 @@ static struct file *file_of(fuse_req_t req, struct fuse_file_info *fi)
 
 static int hot_flags(const struct fs *f, int flags)
 {
+	flags = hot_access(f, flags);
 	flags &= O_ACCMODE | O_TRUNC | O_DIRECT | O_NOATIME | O_APPEND;
 	return f->o.noatime ? flags | O_NOATIME : flags;
 }

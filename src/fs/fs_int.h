@@ -15,6 +15,7 @@
 
 #include "state.h"
 
+#include <fcntl.h>
 #include <fuse_lowlevel.h>
 #include <linux/fuse.h>
 #include <stdatomic.h>
@@ -37,6 +38,7 @@ struct fs {
 	bool replay;         /* the kernel has its answer to INIT: libfuse gets the old request */
 	bool dir_handles;    /* see dirs.c */
 	bool fill;           /* see files.c */
+	bool writeback;      /* the kernel collects writes; excludes pass */
 	bool pass;           /* the kernel has passthrough, and may */
 	int dev_fd;          /* /dev/fuse; the session's own */
 	atomic_uint waiting; /* writers for space */
@@ -77,6 +79,14 @@ const void *raw_arg(size_t need);
 static inline struct fs *fs_of(fuse_req_t req)
 {
 	return fuse_req_userdata(req);
+}
+
+/* The kernel fills a page before it changes a part of it: with its writeback cache, who writes
+ * reads too. */
+static inline int hot_access(const struct fs *f, int flags)
+{
+	return f->writeback && (flags & O_ACCMODE) == O_WRONLY ? (flags & ~O_ACCMODE) | O_RDWR
+							       : flags;
 }
 
 /* Page-aligned buffer of IO_MAX bytes of this thread (O_DIRECT), or NULL. */

@@ -70,7 +70,8 @@ struct state {
 	uint64_t size;
 	char refused[FS_REFUSED_MAX]; /* the supervisor's: why a new binary did not take over */
 	uint32_t init_len;            /* 0: not answered yet */
-	uint32_t old_pos;             /* next of old[] */
+	uint32_t granted; /* with init_len: ABI flags >> 16 of what the kernel was promised */
+	uint32_t old_pos; /* next of old[] */
 	_Atomic uint32_t nslots;
 	_Atomic uint64_t lives, again; /* daemons so far, requests that came again */
 	_Atomic uint32_t dev_minor;    /* of the mount: its connection's number, 0: not known yet */

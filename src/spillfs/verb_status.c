@@ -90,6 +90,7 @@ VERB(status)
 	part = NULL;
 	if (json_object_set_new(o, "passthrough",
 				json_boolean(st.passthrough && fs_passthrough(d->fs))) < 0 ||
+	    json_object_set_new(o, "writeback", json_boolean(fs_writeback(d->fs))) < 0 ||
 	    json_object_set_new(o, "requests", requests_json(d->fs)) < 0)
 		goto no_memory;
 	uint64_t lives, again;

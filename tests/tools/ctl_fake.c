@@ -85,6 +85,12 @@ void fs_refused(const struct fs *f, char ret[FS_REFUSED_MAX])
 	ret[0] = 0;
 }
 
+bool fs_writeback(const struct fs *f)
+{
+	(void)f;
+	return false;
+}
+
 uint64_t fs_lost(const struct fs *f)
 {
 	(void)f;

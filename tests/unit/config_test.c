@@ -202,7 +202,7 @@ TEST(format_defaults)
 		"rw,dev,suid,exec,atime,high=75,low=65,critical=82,auto=on,spill=layers,min-age=1m,"
 		"min-size=1,store-size=0,pack-size=128M,level=3,threads=0,interval=5s,supervisor="
 		"on,passthrough="
-		"auto");
+		"auto,writeback=off");
 }
 
 TEST(format_reads_back)
