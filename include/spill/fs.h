@@ -51,6 +51,8 @@ struct fs_opts {
 	/* Inodes without a name that were kept alive for us (tier_on_orphan), borrowed. */
 	const struct fs_orphan *orphans;
 	size_t n_orphans;
+	void (*keep)(void *ctx, uint64_t nodeid, int fd); /* as tier_orphan_fn, or NULL */
+	void *keep_ctx;
 	unsigned threads; /* threads that always wait for requests; 0: 2 x CPUs, at least 4 */
 };
 

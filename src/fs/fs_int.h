@@ -26,6 +26,7 @@
 enum handle_kind { HANDLE_FREE, HANDLE_FILE, HANDLE_DIR };
 
 struct handles;
+struct stray;
 
 struct fs {
 	struct tier *t;
@@ -47,7 +48,9 @@ struct fs {
 	uint32_t fault_opcode, fault_ino; /* poison_arm */
 	const char *fault_point;          /* mend.c */
 	_Atomic uint64_t lost;            /* handles that could not be opened again */
-	pthread_mutex_t one_suspect;      /* held while a suspect is handled */
+	pthread_mutex_t stray_lock;
+	struct stray *strays;        /* stray_lock */
+	pthread_mutex_t one_suspect; /* held while a suspect is handled */
 
 	uint64_t init_unique;  /* the INIT request being answered */
 	uint64_t kernel_flags; /* its offer: flags | flags2 << 32 */
@@ -143,6 +146,15 @@ void end_caps_begin(struct fs *f, struct node *n, const void *val, size_t len);
 void end_caps_done(struct fs *f);
 void mend(struct fs *f); /* after a death, when the handles are known */
 void fault_point(const struct fs *f, const char *name);
+
+/* ---- lost.c: a takeover without the shared state */
+void spare_keep(struct fs *f); /* INIT, once answered, for that case */
+int lost_renew(struct fs *f);  /* in place of state_map */
+void lost_orphans(struct fs *f);
+/* The file of a handle from before, opened by its node; NULL: cannot be, or nothing was lost. */
+struct file *stray_get(struct fs *f, uint64_t nodeid, uint64_t fh, bool writes);
+void stray_release(struct fs *f, uint64_t fh);
+void strays_free(struct fs *f);
 
 /* ---- creds.c: act with a caller's ids while creating; capabilities stay */
 void creds_init(void); /* once, before threads */

@@ -99,6 +99,8 @@ int handle_put(struct handles *h, enum handle_kind kind, void *p, const struct s
 	if (!r) {
 		struct state_slot *s = &h->state->slots[i];
 
+		if (!s->gen)
+			s->gen = h->state->gen_base;
 		s->gen++;
 		s->unique = what->unique;
 		s->nodeid = what->nodeid;

@@ -105,6 +105,7 @@ static ssize_t io_read(int fd, void *buf, size_t len, void *userdata)
 			if (!f->state->init_len && n <= STATE_INIT) {
 				memcpy(f->state->init, buf, (size_t)n);
 				f->state->init_len = (uint32_t)n;
+				spare_keep(f);
 			}
 		}
 		return n;

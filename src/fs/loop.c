@@ -161,7 +161,10 @@ int fs_new(struct fs **ret, struct tier *t, int dev_fd, const char *mountpoint,
 	poison_arm(f);
 	if (!f->mountpoint || !f->threads || !f->used)
 		goto fail;
+	pthread_mutex_init(&f->stray_lock, NULL);
 	r = state_map(o->state_fd, &f->state);
+	if (r && o->resume)
+		r = lost_renew(f);
 	if (!r)
 		r = handles_new(&f->h, f->state);
 	if (r)
@@ -191,6 +194,7 @@ int fs_new(struct fs **ret, struct tier *t, int dev_fd, const char *mountpoint,
 	if (o->resume) {
 		f->replay = true;
 		r = resume_handles(f);
+		lost_orphans(f);
 		if (r)
 			goto fail_resume;
 	}
@@ -274,6 +278,7 @@ void fs_free(struct fs *f)
 	if (f->se)
 		fuse_session_destroy(f->se);
 	handles_free(f->h);
+	strays_free(f);
 	state_unmap(f->state);
 	free(f->mountpoint);
 	free(f->threads);

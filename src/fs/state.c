@@ -5,22 +5,30 @@
 
 #include <stdio.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 
 /* Whoever changes struct state, or what one of its fields means, changes this. */
 const char fs_state_format[16] = "spillfs state 1";
 
-int fs_state_new(void)
+int fs_state_init(int fd)
 {
-	cleanup_fd int fd = memfd_create("spillfs-state", MFD_CLOEXEC);
 	const uint64_t size = sizeof(struct state);
 
-	if (fd < 0 || ftruncate(fd, (off_t)size))
+	if (ftruncate(fd, 0) || ftruncate(fd, (off_t)size))
 		return -errno;
 	if (pwrite(fd, &size, sizeof(size), offsetof(struct state, size)) != sizeof(size) ||
 	    pwrite(fd, fs_state_format, sizeof(fs_state_format), offsetof(struct state, format)) !=
 		    sizeof(fs_state_format))
 		return -EIO;
-	return steal_fd(&fd);
+	return 0;
+}
+
+int fs_state_new(void)
+{
+	cleanup_fd int fd = memfd_create("spillfs-state", MFD_CLOEXEC);
+	int r = fd < 0 ? -errno : fs_state_init(fd);
+
+	return r ? r : steal_fd(&fd);
 }
 
 void fs_state_refused(int fd, const char *why)
@@ -64,6 +72,12 @@ int fs_state_watch(int fd, uint64_t *ret_progress, unsigned *ret_conn)
 
 int state_map(int fd, struct state **ret)
 {
+	struct stat st;
+
+	if (fstat(fd, &st))
+		return -errno;
+	if ((uint64_t)st.st_size < sizeof(struct state)) /* touching it would be a SIGBUS */
+		return -EPROTONOSUPPORT;
 	void *p = mmap(NULL, sizeof(struct state), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 
 	if (p == MAP_FAILED)

@@ -86,6 +86,8 @@ struct state {
 	} poison[16];
 	struct state_suspect suspects[STATE_SUSPECTS];
 	struct state_doing doing[STATE_WORKERS];
+	uint32_t gen_base; /* of handles given since the state was lost, see lost.c */
+	bool handles_lost;
 	_Atomic int32_t backing_max; /* the highest id seen */
 	struct state_end ends[STATE_WORKERS];
 	struct state_intent now[STATE_WORKERS];
@@ -95,6 +97,8 @@ struct state {
 
 extern const char fs_state_format[16];
 
+/* A new, empty one in the memfd. */
+int fs_state_init(int fd);
 /* Map the memfd of fs_state_new. -EPROTONOSUPPORT: another version's. */
 int state_map(int fd, struct state **ret);
 void state_unmap(struct state *s);

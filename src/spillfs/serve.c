@@ -268,6 +268,8 @@ int serve(struct start *s, const struct life *l, struct report *rep, struct outc
 		.resume = l->resume,
 		.orphans = l->orphans,
 		.n_orphans = l->n_orphans,
+		.keep = life_keep,
+		.keep_ctx = (void *)l,
 		.blocks_at_once = hot_fs_type(s->hot) == HOT_EXT4,
 		.dir_handles = hot_fs_type(s->hot) == HOT_BTRFS,
 	};
