@@ -28,6 +28,7 @@ struct config {
 		noatime;      /* the generic mount options; rw,dev,suid,exec */
 	unsigned passthrough; /* enum config_passthrough; passthrough=auto|on|off, auto */
 	unsigned kubelet;     /* enum config_kubelet; kubelet=auto|anchor|off, auto */
+	unsigned writeback;   /* enum config_writeback; writeback=off|auto|on, off */
 	bool debug;
 };
 
@@ -38,6 +39,10 @@ enum config_passthrough { PASSTHROUGH_AUTO, PASSTHROUGH_ON, PASSTHROUGH_OFF };
 /* A source in the mount table by which kubelet finds the mount: where there is one; or no mount; or
  * none at all. */
 enum config_kubelet { KUBELET_AUTO, KUBELET_ANCHOR, KUBELET_OFF };
+
+/* Writes of files that are not passed through stay in the kernel's page cache for a while: never;
+ * if the mount has no passthrough; or instead of it. */
+enum config_writeback { WRITEBACK_OFF, WRITEBACK_AUTO, WRITEBACK_ON };
 
 void config_init(struct config *c); /* defaults */
 void config_done(struct config *c);

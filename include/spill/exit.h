@@ -29,6 +29,7 @@ enum spill_exit {
 	EXIT_NO_ANCHOR = 27,    /* kubelet=anchor, and nothing by which kubelet would find DIR */
 	EXIT_TIMEOUT = 28,      /* spillctl wait: not yet so after --timeout */
 	EXIT_NO_ROOM = 29,      /* spillctl pin, drain: would not fit in the hot tier */
+	EXIT_NOT_UPGRADED = 30, /* spillctl restart: the installed binary did not take over */
 	EXIT_MOUNT = 32,        /* any other failure to mount */
 };
 

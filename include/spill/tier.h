@@ -95,6 +95,10 @@ int tier_adopt_open(struct tier *t, uint64_t nodeid, const struct hot_fh *fh, in
 void tier_handle(const struct node *n, struct hot_fh *ret);
 /* The kernel knows nodes from before: they stay known until it forgets them. */
 void tier_resumed(struct tier *t);
+/* As tier_get, after a death, by the handle that tier_handle told. -errno. */
+int tier_get_known(struct tier *t, uint64_t nodeid, const struct hot_fh *fh, struct node **ret);
+/* The last name of what fd (O_PATH) stands for may be about to go: see tier_on_orphan. */
+void tier_unlinking(struct tier *t, int fd);
 bool tier_would_block(struct tier *t, struct node *n, int flags);
 /* ---- passthrough: the kernel reads and writes the hot inode itself.
  * A backing id stands for an inode at the device. open: fd is O_PATH; an id > 0 or -errno, where

@@ -103,6 +103,8 @@ int config_validate(const struct config *c, char **ret_msg)
 		config_format_size(c->pack_size_bytes, pack, sizeof(pack));
 		n = asprintf(ret_msg, "store-size=%s must not be below pack-size=%s (set both)",
 			     store, pack);
+	} else if (c->writeback == WRITEBACK_ON && c->passthrough == PASSTHROUGH_ON) {
+		n = asprintf(ret_msg, "writeback=on and passthrough=on exclude each other");
 	} else {
 		return 0;
 	}

@@ -52,6 +52,7 @@ const struct option_desc config_options[] = {
 	{WORD("supervisor", supervisor, "off", "on")},
 	{CHOICE("passthrough", passthrough, "auto", "on", "off")},
 	{CHOICE("kubelet", kubelet, "auto", "anchor", "off")},
+	{CHOICE("writeback", writeback, "off", "auto", "on")},
 	{FLAG(OPT_SET, "debug", debug)},
 	{.name = NULL},
 };

@@ -11,6 +11,8 @@
 #define ABI_INIT_EXT           (1u << 30) /* 7.36: flags2 is valid */
 #define ABI_HANDLE_KILLPRIV_V2 (1u << 28) /* 7.33 */
 
+#define ABI_WRITEBACK_CACHE (1u << 16) /* 7.23 */
+
 #define ABI_PASSTHROUGH (1ull << 37) /* 7.40 */
 #define ABI_HAS_RESEND  (1ull << 39) /* 7.41 */
 

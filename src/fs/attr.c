@@ -47,7 +47,13 @@ struct caps {
 static int caps_save(struct fs *f, struct node *n, int fd, struct caps *c)
 {
 	c->len = getxattr(hot_fd_path(fd, c->path), "security.capability", c->val, sizeof(c->val));
-	return c->len < 1 ? 0 : tier_hold(f->t, n);
+	if (c->len < 1)
+		return 0;
+	int r = tier_hold(f->t, n);
+
+	if (!r)
+		end_caps_begin(f, n, c->val, (size_t)c->len);
+	return r;
 }
 
 /* After caps_save and the call, which gave err. */
@@ -55,8 +61,10 @@ static int caps_restore(struct fs *f, struct node *n, const struct caps *c, int 
 {
 	if (c->len < 1)
 		return err;
+	fault_point(f, "caps");
 	if (setxattr(c->path, "security.capability", c->val, (size_t)c->len, 0) && !err)
 		err = -errno;
+	end_caps_done(f);
 	tier_unhold(f->t, n);
 	return err;
 }

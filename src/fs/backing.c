@@ -14,15 +14,18 @@ static int backing_open(void *ctx, int fd)
 {
 	struct fs *f = ctx;
 	struct abi_backing_map m = {.fd = fd};
+
+	end_backing_begin(f);
 	bool paused = fsetid_pause(); /* others will write by it too */
 	int r = ioctl(f->dev_fd, ABI_BACKING_OPEN, &m);
 	int err = errno;
 
 	fsetid_resume(paused);
+	end_backing_made(f, r);
 	return r < 0 ? -err : r;
 }
 
-static void backing_close(void *ctx, int id)
+void backing_close(void *ctx, int id)
 {
 	struct fs *f = ctx;
 	uint32_t v = (uint32_t)id;
@@ -56,6 +59,11 @@ bool passed_write(fuse_req_t req, struct node *n, int *ret)
 bool fs_passthrough(const struct fs *f)
 {
 	return f->pass;
+}
+
+bool fs_writeback(const struct fs *f)
+{
+	return f->writeback;
 }
 
 void backing_use(struct fs *f)

@@ -34,6 +34,11 @@ void fs_lives(const struct fs *f, uint64_t *ret_lives, uint64_t *ret_again)
 	*ret_again = atomic_load(&f->state->again);
 }
 
+uint64_t fs_lost(const struct fs *f)
+{
+	return atomic_load(&f->lost);
+}
+
 uint64_t fs_requests(const struct fs *f, unsigned opcode, const char **ret_name)
 {
 	*ret_name = opcode < FS_OPCODES ? names[opcode] : NULL;

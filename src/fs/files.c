@@ -12,13 +12,21 @@
 #define PACE_MS        200
 #define FILL_MAX       (128u << 10) /* a frame: no larger one is decoded for an open */
 
-static struct file *file_of(fuse_req_t req, struct fuse_file_info *fi)
+/* ino: the handle's, which a daemon that has lost its handles goes by. */
+static struct file *file_of(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
-	return fi ? handle_get(fs_of(req)->h, HANDLE_FILE, fi->fh) : NULL;
+	struct file *file = fi ? handle_get(fs_of(req)->h, HANDLE_FILE, fi->fh) : NULL;
+
+	if (likely(file) || !fi)
+		return file;
+	file = resume_late(fs_of(req), HANDLE_FILE, fi->fh);
+	return file ? file
+		    : stray_get(fs_of(req), ino, fi->fh, (fi->flags & O_ACCMODE) != O_RDONLY);
 }
 
 static int hot_flags(const struct fs *f, int flags)
 {
+	flags = hot_access(f, flags);
 	flags &= O_ACCMODE | O_TRUNC | O_DIRECT | O_NOATIME | O_APPEND;
 	return f->o.noatime ? flags | O_NOATIME : flags;
 }
@@ -218,11 +226,19 @@ void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
 void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	struct fs *f = fs_of(req);
-	struct file *file = handle_take(f->h, HANDLE_FILE, fi->fh);
+	struct file *file = file_of(req, ino, fi);
+	int lost = file ? 0 : handle_lost_backing(f->h, fi->fh);
 
-	(void)ino;
-	if (file)
-		tier_release_file(f->t, file);
+	end_backing_released(f, file ? file_backing(file) : lost);
+	struct file *known = handle_take(f->h, HANDLE_FILE, fi->fh);
+
+	fault_point(f, "release");
+	if (known)
+		tier_release_file(f->t, known);
+	else if (file)
+		stray_release(f, fi->fh);
+	else if (lost && !handles_backing(f->h, lost))
+		backing_close(f, lost);
 	fuse_reply_err(req, 0);
 }
 
@@ -238,10 +254,9 @@ static int fd_of_mode(const struct file *file, int fd, bool direct, int accmode)
 
 void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi)
 {
-	struct file *file = file_of(req, fi);
+	struct file *file = file_of(req, ino, fi);
 	void *buf = io_buffer();
 
-	(void)ino;
 	if (!file || !buf) {
 		reply_err(req, file ? -ENOMEM : -EBADF);
 		return;
@@ -317,7 +332,7 @@ void op_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t size, off_
 	const struct fuse_write_in *in = raw_arg(sizeof(*in));
 	bool kill = in && in->write_flags & ABI_WRITE_KILL_SUIDGID;
 	struct fs *f = fs_of(req);
-	struct file *file = file_of(req, fi);
+	struct file *file = file_of(req, ino, fi);
 	int fd = file ? tier_file_fd(f->t, file) : -EBADF;
 
 	if (fd < 0) {
@@ -366,11 +381,10 @@ static bool content_kills_suidgid(fuse_req_t req, int fd)
 
 void op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi)
 {
-	struct file *file = file_of(req, fi);
+	struct file *file = file_of(req, ino, fi);
 	int fd = file ? tier_file_fd(fs_of(req)->t, file) : -EBADF;
 	int r = 0;
 
-	(void)ino;
 	if (fd >= 0)
 		r = (datasync ? fdatasync(fd) : fsync(fd)) ? -errno : 0;
 	else if (fd != -EXDEV) /* a stub opened for reading has nothing to write back */
@@ -382,12 +396,11 @@ void op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, off_t len
 		  struct fuse_file_info *fi)
 {
 	struct fs *f = fs_of(req);
-	struct file *file = file_of(req, fi);
+	struct file *file = file_of(req, ino, fi);
 	int fd = file ? tier_file_fd(f->t, file) : -EBADF;
 	unsigned waits = 0;
 	int r;
 
-	(void)ino;
 	if (fd < 0) {
 		reply_err(req, fd == -EXDEV ? -EBADF : fd);
 		return;
@@ -404,10 +417,9 @@ void op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, off_t len
 
 void op_lseek(fuse_req_t req, fuse_ino_t ino, off_t off, int whence, struct fuse_file_info *fi)
 {
-	struct file *file = file_of(req, fi);
+	struct file *file = file_of(req, ino, fi);
 	int64_t r = file ? tier_seek(fs_of(req)->t, file, off, whence) : -EBADF;
 
-	(void)ino;
 	if (r < 0)
 		reply_err(req, (int)r);
 	else
@@ -419,12 +431,10 @@ void op_copy_file_range(fuse_req_t req, fuse_ino_t ino_in, off_t off_in,
 			struct fuse_file_info *fi_out, size_t len, int flags)
 {
 	struct fs *f = fs_of(req);
-	struct file *in = file_of(req, fi_in), *out = file_of(req, fi_out);
+	struct file *in = file_of(req, ino_in, fi_in), *out = file_of(req, ino_out, fi_out);
 	int fd_in = in ? tier_file_fd(f->t, in) : -EBADF;
 	int fd_out = out ? tier_file_fd(f->t, out) : -EBADF;
 
-	(void)ino_in;
-	(void)ino_out;
 	if (fd_in < 0 ||
 	    fd_out < 0) { /* EXDEV (source is a stub): the kernel copies through its page cache */
 		reply_err(req, fd_in < 0 ? fd_in : fd_out);

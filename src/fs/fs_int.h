@@ -15,6 +15,7 @@
 
 #include "state.h"
 
+#include <fcntl.h>
 #include <fuse_lowlevel.h>
 #include <linux/fuse.h>
 #include <stdatomic.h>
@@ -25,6 +26,7 @@
 enum handle_kind { HANDLE_FREE, HANDLE_FILE, HANDLE_DIR };
 
 struct handles;
+struct stray;
 
 struct fs {
 	struct tier *t;
@@ -37,10 +39,18 @@ struct fs {
 	bool replay;         /* the kernel has its answer to INIT: libfuse gets the old request */
 	bool dir_handles;    /* see dirs.c */
 	bool fill;           /* see files.c */
+	bool writeback;      /* the kernel collects writes; excludes pass */
 	bool pass;           /* the kernel has passthrough, and may */
 	int dev_fd;          /* /dev/fuse; the session's own */
 	atomic_uint waiting; /* writers for space */
 	_Atomic uint64_t requests[FS_OPCODES];
+
+	uint32_t fault_opcode, fault_ino; /* poison_arm */
+	const char *fault_point;          /* mend.c */
+	_Atomic uint64_t lost;            /* handles that could not be opened again */
+	pthread_mutex_t stray_lock;
+	struct stray *strays;        /* stray_lock */
+	pthread_mutex_t one_suspect; /* held while a suspect is handled */
 
 	uint64_t init_unique;  /* the INIT request being answered */
 	uint64_t kernel_flags; /* its offer: flags | flags2 << 32 */
@@ -74,6 +84,14 @@ static inline struct fs *fs_of(fuse_req_t req)
 	return fuse_req_userdata(req);
 }
 
+/* The kernel fills a page before it changes a part of it: with its writeback cache, who writes
+ * reads too. */
+static inline int hot_access(const struct fs *f, int flags)
+{
+	return f->writeback && (flags & O_ACCMODE) == O_WRONLY ? (flags & ~O_ACCMODE) | O_RDWR
+							       : flags;
+}
+
 /* Page-aligned buffer of IO_MAX bytes of this thread (O_DIRECT), or NULL. */
 void *io_buffer(void);
 
@@ -86,14 +104,22 @@ int handle_put(struct handles *h, enum handle_kind kind, void *p, const struct s
 	       uint64_t *ret_fh);
 void *handle_get(struct handles *h, enum handle_kind kind, uint64_t fh); /* NULL: no such handle */
 void *handle_take(struct handles *h, enum handle_kind kind, uint64_t fh);
+/* One without a pointer: fn makes it now, or NULL. */
+typedef void *(*handle_adopt_fn)(void *ctx, enum handle_kind kind, const struct state_slot *what);
+void *handle_retry(struct handles *h, enum handle_kind kind, uint64_t fh, handle_adopt_fn fn,
+		   void *ctx);
+/* The backing id that one without a pointer stands for, 0: none. */
+int handle_lost_backing(struct handles *h, uint64_t fh);
+bool handles_backing(struct handles *h, int id); /* does any handle have it? */
 /* The one that a request which comes again was about to be given. */
 void *handle_take_unanswered(struct handles *h, uint64_t unique, enum handle_kind *ret_kind);
 /* Before any of the above, after a death: fn makes its pointer for each handle. */
-typedef void *(*handle_adopt_fn)(void *ctx, enum handle_kind kind, const struct state_slot *what);
 int handles_adopt(struct handles *h, handle_adopt_fn fn, void *ctx);
 
 /* ---- resume.c: going on where a daemon before us was killed */
 int resume_handles(struct fs *f);
+/* Once more for one that could not be opened then; NULL: still not, or no such handle. */
+void *resume_late(struct fs *f, enum handle_kind kind, uint64_t fh);
 /* A request comes again: nothing that was prepared for its answer counts. */
 void resume_request(struct fs *f, uint64_t unique);
 /* A change that cannot be made twice begins. Returns whether it was begun before already, by a
@@ -102,6 +128,33 @@ bool intent_begin(fuse_req_t req, uint64_t a, uint64_t b, struct state_intent *w
 /* Was name in dirfd born (or its inode changed: link, rename) after the intent's begin? */
 bool born_since(int dirfd, const char *name, const struct state_intent *was);
 bool changed_since(int dirfd, const char *name, const struct state_intent *was);
+
+/* ---- poison.c: requests that kill daemons */
+void poison_arm(struct fs *f);
+void poison_inherit(struct state *s); /* after a death */
+/* A request that comes again: answered with EIO, as it has killed often enough? */
+bool poison_refuse(struct fs *f, const struct fuse_in_header *h);
+/* This thread works on the request of cur_raw. May wait until another suspect is done. */
+void doing_begin(struct fs *f, bool may_wait);
+void doing_end(struct fs *f);
+
+/* ---- mend.c: what the next daemon must mend if this one dies now */
+void end_backing_begin(struct fs *f); /* a backing id is about to be made */
+void end_backing_made(struct fs *f, int id);
+void end_backing_released(struct fs *f, int id);
+void end_caps_begin(struct fs *f, struct node *n, const void *val, size_t len);
+void end_caps_done(struct fs *f);
+void mend(struct fs *f); /* after a death, when the handles are known */
+void fault_point(const struct fs *f, const char *name);
+
+/* ---- lost.c: a takeover without the shared state */
+void spare_keep(struct fs *f); /* INIT, once answered, for that case */
+int lost_renew(struct fs *f);  /* in place of state_map */
+void lost_orphans(struct fs *f);
+/* The file of a handle from before, opened by its node; NULL: cannot be, or nothing was lost. */
+struct file *stray_get(struct fs *f, uint64_t nodeid, uint64_t fh, bool writes);
+void stray_release(struct fs *f, uint64_t fh);
+void strays_free(struct fs *f);
 
 /* ---- creds.c: act with a caller's ids while creating; capabilities stay */
 void creds_init(void); /* once, before threads */
@@ -191,6 +244,7 @@ void op_ioctl(fuse_req_t, fuse_ino_t, unsigned, void *, struct fuse_file_info *,
 void tmpfile_answer(struct fs *f, int devfd, const uint8_t *req, size_t len);
 /* backing.c: let the tier grant passthrough. */
 void backing_use(struct fs *f);
+void backing_close(void *ctx, int id); /* ctx: the struct fs */
 /* Is a SETATTR without any bit the announcement of a write that the kernel does by itself, and
  * which clears setuid and setgid bits? Then they are cleared, *ret is 0 or -errno. */
 bool passed_write(fuse_req_t req, struct node *n, int *ret);

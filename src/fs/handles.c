@@ -99,6 +99,8 @@ int handle_put(struct handles *h, enum handle_kind kind, void *p, const struct s
 	if (!r) {
 		struct state_slot *s = &h->state->slots[i];
 
+		if (!s->gen)
+			s->gen = h->state->gen_base;
 		s->gen++;
 		s->unique = what->unique;
 		s->nodeid = what->nodeid;
@@ -151,6 +153,45 @@ void *handle_take(struct handles *h, enum handle_kind kind, uint64_t fh)
 
 	pthread_rwlock_unlock(&h->lock);
 	return p;
+}
+
+void *handle_retry(struct handles *h, enum handle_kind kind, uint64_t fh, handle_adopt_fn fn,
+		   void *ctx)
+{
+	void *p = NULL;
+
+	pthread_rwlock_wrlock(&h->lock);
+	struct state_slot *s = find(h, kind, fh);
+
+	if (s) {
+		p = *ptr_at(h, (uint32_t)fh);
+		if (!p)
+			p = *ptr_at(h, (uint32_t)fh) = fn(ctx, kind, s);
+	}
+	pthread_rwlock_unlock(&h->lock);
+	return p;
+}
+
+int handle_lost_backing(struct handles *h, uint64_t fh)
+{
+	pthread_rwlock_rdlock(&h->lock);
+	struct state_slot *s = find(h, HANDLE_FILE, fh);
+	int id = s && !*ptr_at(h, (uint32_t)fh) ? s->backing : 0;
+
+	pthread_rwlock_unlock(&h->lock);
+	return id;
+}
+
+bool handles_backing(struct handles *h, int id)
+{
+	bool yes = false;
+
+	pthread_rwlock_rdlock(&h->lock);
+	for (uint32_t i = 0; i < atomic_load(&h->state->nslots) && !yes; i++)
+		yes = atomic_load(&h->state->slots[i].kind) == HANDLE_FILE &&
+		      h->state->slots[i].backing == id;
+	pthread_rwlock_unlock(&h->lock);
+	return yes;
 }
 
 void *handle_take_unanswered(struct handles *h, uint64_t unique, enum handle_kind *ret_kind)

@@ -41,6 +41,25 @@ static void ask_again(struct fs *f)
 			 strerror(errno));
 }
 
+/* Past us, or with the kernel's writeback cache, or neither; as the first daemon said, whatever the
+ * options mean to this one. */
+static void choose_mode(struct fs *f)
+{
+	uint64_t offer = f->kernel_flags;
+
+	if (f->replayed) {
+		f->pass = f->state->granted & (ABI_PASSTHROUGH >> 16);
+		f->writeback = f->state->granted & (ABI_WRITEBACK_CACHE >> 16);
+	} else {
+		f->pass = f->o.passthrough && offer & ABI_PASSTHROUGH;
+		f->writeback = f->o.writeback && !f->pass && offer & ABI_WRITEBACK_CACHE;
+		f->state->granted = (uint32_t)((f->pass ? ABI_PASSTHROUGH : 0) >> 16 |
+					       (f->writeback ? ABI_WRITEBACK_CACHE : 0) >> 16);
+	}
+	if (f->pass)
+		backing_use(f);
+}
+
 static ssize_t io_read(int fd, void *buf, size_t len, void *userdata)
 {
 	struct fs *f = userdata;
@@ -64,10 +83,14 @@ static ssize_t io_read(int fd, void *buf, size_t len, void *userdata)
 		if (unlikely(cur_raw.again)) {
 			atomic_fetch_add(&f->state->again, 1);
 			resume_request(f, cur_raw.unique);
+			if (poison_refuse(f, h))
+				continue;
 		}
 		count_request(f, h->opcode);
 		if (h->opcode == ABI_OP_TMPFILE) {
+			doing_begin(f, false); /* we count as waiting here */
 			tmpfile_answer(f, fd, buf, (size_t)n);
+			doing_end(f);
 			continue;
 		}
 		if (h->opcode == ABI_OP_INIT) {
@@ -78,12 +101,11 @@ static ssize_t io_read(int fd, void *buf, size_t len, void *userdata)
 			if (f->kernel_flags & ABI_INIT_EXT && raw_arg(20))
 				f->kernel_flags |= (uint64_t)get_le32((const uint8_t *)in + 16)
 						   << 32;
-			f->pass = f->o.passthrough && f->kernel_flags & ABI_PASSTHROUGH;
-			if (f->pass)
-				backing_use(f);
+			choose_mode(f);
 			if (!f->state->init_len && n <= STATE_INIT) {
 				memcpy(f->state->init, buf, (size_t)n);
 				f->state->init_len = (uint32_t)n;
+				spare_keep(f);
 			}
 		}
 		return n;
@@ -158,12 +180,15 @@ void op_init(void *userdata, struct fuse_conn_info *conn)
 	 * directory on, and who reads a whole directory mostly looks at its entries. */
 	const unsigned refuse = FUSE_CAP_ASYNC_DIO | FUSE_CAP_READDIRPLUS_AUTO |
 				FUSE_CAP_AUTO_INVAL_DATA | FUSE_CAP_HANDLE_KILLPRIV |
-				FUSE_CAP_WRITEBACK_CACHE | FUSE_CAP_SPLICE_READ |
-				FUSE_CAP_SPLICE_WRITE | FUSE_CAP_SPLICE_MOVE |
-				FUSE_CAP_POSIX_LOCKS | FUSE_CAP_FLOCK_LOCKS;
+				FUSE_CAP_SPLICE_READ | FUSE_CAP_SPLICE_WRITE |
+				FUSE_CAP_SPLICE_MOVE | FUSE_CAP_POSIX_LOCKS | FUSE_CAP_FLOCK_LOCKS;
 
-	(void)userdata;
-	conn->want = (conn->want & ~refuse) | (conn->capable & want);
+	const struct fs *f = userdata;
+	const unsigned cache = FUSE_CAP_WRITEBACK_CACHE;
+
+	conn->want = (conn->want & ~refuse & ~cache) | (conn->capable & want);
+	if (f->writeback)
+		conn->want |= conn->capable & cache;
 	conn->max_write = IO_MAX;
 	conn->max_readahead = IO_MAX;
 	conn->max_background = 64;

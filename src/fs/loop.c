@@ -90,7 +90,9 @@ static void *worker(void *p)
 		if (r <= 0)
 			break;
 		went_busy(f);
+		doing_begin(f, true);
 		fuse_session_process_buf(f->se, &buf);
+		doing_end(f);
 		cur_raw = (struct raw_req){0};
 		idle = went_idle(f);
 		if (!idle)
@@ -155,9 +157,14 @@ int fs_new(struct fs **ret, struct tier *t, int dev_fd, const char *mountpoint,
 	f->used = calloc(FS_THREADS_MAX, sizeof(*f->used));
 	pthread_mutex_init(&f->lock, NULL);
 	pthread_cond_init(&f->cond, NULL);
+	pthread_mutex_init(&f->one_suspect, NULL);
+	poison_arm(f);
 	if (!f->mountpoint || !f->threads || !f->used)
 		goto fail;
+	pthread_mutex_init(&f->stray_lock, NULL);
 	r = state_map(o->state_fd, &f->state);
+	if (r && o->resume)
+		r = lost_renew(f);
 	if (!r)
 		r = handles_new(&f->h, f->state);
 	if (r)
@@ -187,6 +194,7 @@ int fs_new(struct fs **ret, struct tier *t, int dev_fd, const char *mountpoint,
 	if (o->resume) {
 		f->replay = true;
 		r = resume_handles(f);
+		lost_orphans(f);
 		if (r)
 			goto fail_resume;
 	}
@@ -270,6 +278,7 @@ void fs_free(struct fs *f)
 	if (f->se)
 		fuse_session_destroy(f->se);
 	handles_free(f->h);
+	strays_free(f);
 	state_unmap(f->state);
 	free(f->mountpoint);
 	free(f->threads);

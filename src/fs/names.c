@@ -194,8 +194,11 @@ static void remove_name(fuse_req_t req, fuse_ino_t parent, const char *name, int
 		at_put(&a);
 		return;
 	}
+	if (!r && !flags)
+		tier_unlinking(a.t, victim);
 	if (!r && unlinkat(a.fd.fd, name, flags))
 		r = -errno;
+	fault_point(fs_of(req), "unlink");
 	if (!r)
 		tier_unlinked(a.t, steal_fd(&victim));
 	if (victim >= 0)
@@ -249,6 +252,8 @@ void op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t n
 	/* A whiteout or what was exchanged for it may stand in the old place. */
 	bool done = again && ino != was.a && was.a && ino_at(to.fd.fd, newname) == was.a;
 
+	if (dst >= 0 && !(flags & RENAME_EXCHANGE))
+		tier_unlinking(to.t, dst);
 	/* RENAME_WHITEOUT makes a device node, which belongs to the caller. */
 	if (flags & RENAME_WHITEOUT)
 		creds_enter(c->uid, c->gid, 0);
@@ -256,6 +261,7 @@ void op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t n
 		r = -errno;
 	if (flags & RENAME_WHITEOUT)
 		creds_leave();
+	fault_point(fs_of(req), "rename");
 	if (!r && !done) {
 		renamed(from.t, src);
 		if (flags & RENAME_EXCHANGE)

@@ -98,6 +98,10 @@ static void *adopt(void *ctx, enum handle_kind kind, const struct state_slot *s)
 	}
 	r = tier_adopt_open(f->t, s->nodeid, &s->fh, orphan_fd(f, s->nodeid), s->flags, s->backing,
 			    &file);
+	if (r && f->ready)
+		return NULL;
+	if (r)
+		atomic_fetch_add(&f->lost, 1);
 	if (r)
 		log_err("node %llx: open before the daemon's death and lost (%s): its reads and "
 			"writes through us fail",
@@ -108,6 +112,16 @@ static void *adopt(void *ctx, enum handle_kind kind, const struct state_slot *s)
 int resume_handles(struct fs *f)
 {
 	state_inherit(f->state);
+	poison_inherit(f->state);
 	tier_resumed(f->t);
-	return handles_adopt(f->h, adopt, f);
+	int r = handles_adopt(f->h, adopt, f);
+
+	if (!r)
+		mend(f);
+	return r;
+}
+
+void *resume_late(struct fs *f, enum handle_kind kind, uint64_t fh)
+{
+	return f->o.resume ? handle_retry(f->h, kind, fh, adopt, f) : NULL;
 }

@@ -1,19 +1,59 @@
 /* SPDX-License-Identifier: MIT
  * See state.h.
  */
-#include "state.h"
+#include "fs_int.h"
 
-#include "spill/fs.h"
-
+#include <stdio.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
+
+/* Whoever changes struct state, or what one of its fields means, changes this. */
+const char fs_state_format[16] = "spillfs state 1";
+
+int fs_state_init(int fd)
+{
+	const uint64_t size = sizeof(struct state);
+
+	if (ftruncate(fd, 0) || ftruncate(fd, (off_t)size))
+		return -errno;
+	if (pwrite(fd, &size, sizeof(size), offsetof(struct state, size)) != sizeof(size) ||
+	    pwrite(fd, fs_state_format, sizeof(fs_state_format), offsetof(struct state, format)) !=
+		    sizeof(fs_state_format))
+		return -EIO;
+	return 0;
+}
 
 int fs_state_new(void)
 {
 	cleanup_fd int fd = memfd_create("spillfs-state", MFD_CLOEXEC);
+	int r = fd < 0 ? -errno : fs_state_init(fd);
 
-	if (fd < 0)
-		return -errno;
-	return ftruncate(fd, sizeof(struct state)) ? -errno : steal_fd(&fd);
+	return r ? r : steal_fd(&fd);
+}
+
+void fs_state_refused(int fd, const char *why)
+{
+	char text[FS_REFUSED_MAX] = "";
+
+	snprintf(text, sizeof(text), "%s", why);
+	if (pwrite(fd, text, sizeof(text), offsetof(struct state, refused)) != sizeof(text))
+		log_warn("the shared state cannot be written: %s", strerror(errno));
+}
+
+void fs_refused(const struct fs *f, char ret[FS_REFUSED_MAX])
+{
+	memcpy(ret, f->state->refused, FS_REFUSED_MAX);
+	ret[FS_REFUSED_MAX - 1] = 0;
+}
+
+int fs_state_check(int fd)
+{
+	struct state *s;
+	int r = state_map(fd, &s);
+
+	if (!r)
+		state_unmap(s);
+	return r;
 }
 
 int fs_state_watch(int fd, uint64_t *ret_progress, unsigned *ret_conn)
@@ -32,11 +72,24 @@ int fs_state_watch(int fd, uint64_t *ret_progress, unsigned *ret_conn)
 
 int state_map(int fd, struct state **ret)
 {
+	struct stat st;
+
+	if (fstat(fd, &st))
+		return -errno;
+	if ((uint64_t)st.st_size < sizeof(struct state)) /* touching it would be a SIGBUS */
+		return -EPROTONOSUPPORT;
 	void *p = mmap(NULL, sizeof(struct state), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 
 	if (p == MAP_FAILED)
 		return -errno;
-	*ret = p;
+	const char *volatile mine = fs_state_format; /* not folded: a test patches it */
+	struct state *s = p;
+
+	if (s->size != sizeof(*s) || memcmp(s->format, mine, sizeof(s->format)) != 0) {
+		munmap(p, sizeof(*s));
+		return -EPROTONOSUPPORT;
+	}
+	*ret = s;
 	return 0;
 }
 

@@ -15,6 +15,7 @@ static int make(struct fs *f, const struct fuse_in_header *h, const struct fuse_
 	struct file *file = NULL;
 	struct node_fd dfd;
 	struct node *dir;
+	int flags = hot_access(f, (int)in->flags);
 	int r = tier_get(f->t, h->nodeid, &dir);
 
 	if (r)
@@ -26,7 +27,7 @@ static int make(struct fs *f, const struct fuse_in_header *h, const struct fuse_
 	}
 	creds_enter(h->uid, h->gid, in->umask);
 	int fd = openat(dfd.fd, ".",
-			(int)(in->flags & (O_ACCMODE | O_EXCL | O_DIRECT | O_NOATIME)) | O_TMPFILE |
+			(flags & (O_ACCMODE | O_EXCL | O_DIRECT | O_NOATIME)) | O_TMPFILE |
 				O_CLOEXEC,
 			in->mode);
 
@@ -42,11 +43,9 @@ static int make(struct fs *f, const struct fuse_in_header *h, const struct fuse_
 	if (r)
 		return r;
 	tier_created(f->t);
-	r = tier_adopt_file(f->t, *ret, fd, (int)in->flags & (O_ACCMODE | O_DIRECT | O_NOATIME),
-			    &file);
+	r = tier_adopt_file(f->t, *ret, fd, flags & (O_ACCMODE | O_DIRECT | O_NOATIME), &file);
 	if (!r)
-		r = handle_file(f, *ret, (int)in->flags & (O_ACCMODE | O_DIRECT | O_NOATIME), file,
-				oo);
+		r = handle_file(f, *ret, flags & (O_ACCMODE | O_DIRECT | O_NOATIME), file, oo);
 	if (r) {
 		if (file)
 			tier_release_file(f->t, file);

@@ -101,8 +101,8 @@ static void print_pause(const json_t *o)
 /* What needs somebody's attention, or one line that nothing does. */
 static void print_trouble(const json_t *o)
 {
-	const char *parked = jstr(o, "parked");
-	uint64_t errors = jnum(o, "errors");
+	const char *parked = jstr(o, "parked"), *refused = jstr(o, "upgrade_refused");
+	uint64_t errors = jnum(o, "errors"), killers = jnum(o, "requests_refused");
 	uint64_t silent = jnum(json_object_get(o, "backing"), "silent_sec");
 	bool frozen = json_is_true(json_object_get(o, "frozen"));
 	bool paused = json_is_true(json_object_get(o, "paused"));
@@ -130,7 +130,17 @@ static void print_trouble(const json_t *o)
 		printf("  ERRORS     %s reads refused, as the data could not be proved right; run "
 		       "check\n",
 		       fmt_count(errors));
-	if (!frozen && !*parked && !errors && !paused && !pinned && silent <= 1)
+	if (*refused) {
+		printf("  UPGRADE    ");
+		put_safe(stdout, refused);
+		putchar('\n');
+	}
+	if (killers)
+		printf("  CRASHES    %s requests answered with an I/O error, as daemons died over "
+		       "them\n",
+		       fmt_count(killers));
+	if (!frozen && !*parked && !errors && !*refused && !killers && !paused && !pinned &&
+	    silent <= 1)
 		printf("  trouble    none\n");
 }
 

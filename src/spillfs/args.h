@@ -14,6 +14,9 @@ struct args {
 	bool foreground;     /* -f, -d */
 	bool help, version;
 	const char *store, *dir; /* as given; borrowed from argv */
+	/* main's: all of the command line, and the absolute name of this program; borrowed */
+	char *const *argv;
+	const char *exe;
 };
 
 /* Fill ret and cfg. *ret_msg (caller frees): what is wrong, one line. -EINVAL, -ENOMEM. */

@@ -53,6 +53,13 @@ static void harden(void)
 	setrlimit(RLIMIT_CORE, &rl);
 }
 
+void launch_again(bool foreground, bool debug)
+{
+	prctl(PR_SET_NAME, "spillfs"); /* execve of /proc/N/exe calls it "exe" */
+	log_init("spillfs", debug ? LOG_L_DEBUG : LOG_L_INFO, !foreground);
+	harden();
+}
+
 void launch_point_of_no_return(void)
 {
 	sigset_t s;

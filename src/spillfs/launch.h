@@ -20,6 +20,9 @@ typedef int (*launch_fn)(void *ctx, struct report *rep, struct outcome *o);
 /* Run fn in this process (foreground), or in a child, returning when the child is usable or has
  * failed. o says how it went; in the child this does not return. */
 void launch(bool foreground, bool debug, launch_fn fn, void *ctx, struct outcome *o);
+/* In a program that goes on for another one, in the background or not as that: what launch does to
+ * the process. */
+void launch_again(bool foreground, bool debug);
 /* Usable: let go of the parent, and (but for keep_stdio) the terminal and stderr. */
 void report_ready(struct report *rep);
 /* It failed. */

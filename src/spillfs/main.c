@@ -3,7 +3,9 @@
  * exit.h.
  */
 #include "args.h"
+#include "handover.h"
 #include "launch.h"
+#include "paths.h"
 #include "serve.h"
 #include "start.h"
 #include "supervise.h"
@@ -13,6 +15,7 @@
 
 #include <fcntl.h>
 #include <stdio.h>
+#include <sys/auxv.h>
 #include <sys/mount.h>
 
 /* Everything from the guard on: one daemon. */
@@ -65,16 +68,55 @@ static void give_up(void *ctx, unsigned dev_minor)
 	mnt_run_put(s->cfg->dir, "pid", NULL);
 }
 
-static int supervised(void *ctx, struct report *rep, struct outcome *o)
+static struct supervise_opts supervise_opts_of(const struct start *s)
 {
-	const struct start *s = ctx;
-	const struct supervise_opts opts = {
+	return (struct supervise_opts){
 		.on = s->cfg->supervisor,
 		.foreground = s->args->foreground,
+		.exe = s->args->exe,
+		.argv = s->args->argv,
+		.dir = s->cfg->dir,
+		.store = s->cfg->store,
 		.give_up = give_up,
 	};
+}
+
+static int supervised(void *ctx, struct report *rep, struct outcome *o)
+{
+	const struct supervise_opts opts = supervise_opts_of(ctx);
 
 	return supervise(&opts, daemon_main, ctx, rep, o);
+}
+
+/* A binary before us ended for this one, see upgrade.c. */
+static int go_on(struct start *s, struct handover *h, struct outcome *o)
+{
+	s->cfg->dir = steal_ptr(h->dir);
+	s->cfg->store = steal_ptr(h->store);
+	launch_again(s->args->foreground, s->cfg->debug);
+	if (fs_state_check(h->state_fd) < 0)
+		return outcome_set(
+			o, EXIT_USAGE,
+			"the open files of a running mount are of a version that %s does "
+			"not understand: umount and mount again to use it",
+			SPILLFS_VERSION);
+	if (h->role == HANDOVER_DAEMON)
+		supervised_life(h, s->args->foreground, daemon_main, s);
+	const struct supervise_opts opts = supervise_opts_of(s);
+
+	return supervise_on(&opts, h, daemon_main, s, o);
+}
+
+/* By which name we were started: an upgrade is what that name stands for later. */
+static char *own_name(void)
+{
+	const char *name = (const char *)getauxval(AT_EXECFN);
+	char *abs = NULL;
+
+	if (!name || !strncmp(name, "/proc/", 6) || !strncmp(name, "/dev/fd/", 8) ||
+	    path_absolute(name, &abs) < 0)
+		return realpath("/proc/self/exe", NULL);
+	return abs;
 }
 
 /* One line, whatever a path holds. */
@@ -122,7 +164,30 @@ int main(int argc, char **argv)
 
 	fill_stdio();
 	config_init(&cfg);
+	int from = handover_wanted(&argc, argv);
+	cleanup_(handover_done) struct handover h = {.report_fd = -1};
+	int told = from < 0 ? 0 : handover_read(from, &h);
+	cleanup_free char *exe = h.exe ? steal_ptr(h.exe) : own_name();
+
 	r = command_line(argc, argv, &a, &cfg, &o);
+	a.argv = argv;
+	a.exe = exe;
+	if (told < 0)
+		r = outcome_set(&o, EXIT_USAGE,
+				"the hand-over of another version is not understood");
+	else if (!r && !exe)
+		r = outcome_set(&o, EXIT_SYSTEM, "out of memory");
+	if (from >= 0) {
+		struct report rep = {.fd = h.report_fd};
+
+		r = r ? r : go_on(&s, &h, &o);
+		if (r < 0 && rep.fd < 0)
+			log_err("%s", o.msg);
+		if (r < 0)
+			report_outcome(&rep, &o);
+		config_done(&cfg);
+		return o.code;
+	}
 	if (!r && a.help) {
 		args_usage(&a);
 	} else if (!r && a.version) {

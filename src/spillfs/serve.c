@@ -190,7 +190,8 @@ static int bring_up(struct server *v, struct outcome *o)
 		return outcome_set(o, EXIT_SYSTEM,
 				   "passthrough=on, but this kernel has none (Linux 6.9 and "
 				   "CONFIG_FUSE_PASSTHROUGH); leave the option away");
-	if (!fs_passthrough(v->fs) && v->d.cfg->passthrough == PASSTHROUGH_AUTO)
+	if (!fs_passthrough(v->fs) && v->d.cfg->passthrough == PASSTHROUGH_AUTO &&
+	    v->d.cfg->writeback != WRITEBACK_ON)
 		log_info("this kernel has no FUSE passthrough (Linux 6.9): all reads and writes go "
 			 "through the daemon");
 	r = mnt_readahead(v->dev_major, v->dev_minor, READAHEAD_KIB);
@@ -260,11 +261,15 @@ int serve(struct start *s, const struct life *l, struct report *rep, struct outc
 		.read_only = s->cfg->read_only,
 		.noatime = s->cfg->noatime,
 		.debug = s->cfg->debug,
-		.passthrough = s->cfg->passthrough != PASSTHROUGH_OFF,
+		.passthrough =
+			s->cfg->passthrough != PASSTHROUGH_OFF && s->cfg->writeback != WRITEBACK_ON,
+		.writeback = s->cfg->writeback != WRITEBACK_OFF,
 		.state_fd = l->state_fd,
 		.resume = l->resume,
 		.orphans = l->orphans,
 		.n_orphans = l->n_orphans,
+		.keep = life_keep,
+		.keep_ctx = (void *)l,
 		.blocks_at_once = hot_fs_type(s->hot) == HOT_EXT4,
 		.dir_handles = hot_fs_type(s->hot) == HOT_BTRFS,
 	};

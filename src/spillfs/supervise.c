@@ -2,7 +2,9 @@
  * See supervise.h. One thread, no allocation but the list of kept descriptors; the daemon is a
  * fork, so the configuration needs no second reading, and what it holds goes with it when it dies.
  */
-#include "supervise.h"
+#include "supervise_int.h"
+
+#include "spill/version.h"
 
 #include <poll.h>
 #include <signal.h>
@@ -14,7 +16,6 @@
 #include <sys/wait.h>
 #include <fcntl.h>
 
-#define EXIT_AGAIN  99                   /* between a daemon and us only */
 #define SHORT_NS    UINT64_C(1000000000) /* a life that ends sooner says nothing good */
 #define QUICK_LIVES 5  /* so many short lives in a row are followed by the next at once */
 #define MAX_LIVES   50 /* so many: there is no point in going on */
@@ -26,101 +27,8 @@
 #define HANG_SEC 180
 #define LOOK_MS  5000
 
-struct keep_msg {
-	uint64_t nodeid;
-	uint32_t drop;
-};
-
-struct super {
-	const struct supervise_opts *opts;
-	struct life life;
-	int keeper, signals; /* our end of keeper_fd; signalfd */
-	pid_t child;
-	int child_fd; /* pidfd */
-	int launcher; /* the pipe to whoever started us, until it has been told */
-	unsigned short_lives;
-	uint64_t progress, since_ns; /* as last seen, and since when it stands there */
-	int asked;                   /* the last signal to end */
-	pid_t asked_pid; /* the daemon that heard of it; the next one must hear of it too */
-	unsigned hangs;
-};
-
-/* ---- descriptors that outlive a daemon --------------------------------------------------------
- */
-
-void life_keep(void *ctx, uint64_t nodeid, int fd)
-{
-	const struct life *l = ctx;
-	struct keep_msg m = {.nodeid = nodeid, .drop = fd < 0};
-	struct iovec iov = {&m, sizeof(m)};
-	union {
-		struct cmsghdr h;
-		char room[CMSG_SPACE(sizeof(int))];
-	} c = {0};
-	struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
-
-	if (l->keeper_fd < 0)
-		return;
-	if (fd >= 0) {
-		msg.msg_control = &c;
-		msg.msg_controllen = sizeof(c.room);
-		c.h = (struct cmsghdr){.cmsg_len = CMSG_LEN(sizeof(int)),
-				       .cmsg_level = SOL_SOCKET,
-				       .cmsg_type = SCM_RIGHTS};
-		memcpy(CMSG_DATA(&c.h), &fd, sizeof(int));
-	}
-	if (sendmsg(l->keeper_fd, &msg, MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
-		log_warn("an open file without a name would not survive the daemon: %s",
-			 strerror(errno));
-}
-
-static void keep_put(struct life *l, uint64_t nodeid, int fd)
-{
-	size_t i = 0;
-
-	while (i < l->n_orphans && l->orphans[i].nodeid != nodeid)
-		i++;
-	if (i < l->n_orphans) {
-		close(l->orphans[i].fd);
-		l->orphans[i] = l->orphans[--l->n_orphans];
-	}
-	if (fd < 0)
-		return;
-	struct fs_orphan *v = reallocarray(l->orphans, l->n_orphans + 1, sizeof(*v));
-
-	if (!v) {
-		close(fd);
-		return;
-	}
-	l->orphans = v;
-	v[l->n_orphans++] = (struct fs_orphan){nodeid, fd};
-}
-
-static void keep_receive(struct super *s)
-{
-	struct keep_msg m;
-	struct iovec iov = {&m, sizeof(m)};
-	union {
-		struct cmsghdr h;
-		char room[CMSG_SPACE(sizeof(int))];
-	} c;
-
-	for (;;) {
-		struct msghdr msg = {.msg_iov = &iov,
-				     .msg_iovlen = 1,
-				     .msg_control = &c,
-				     .msg_controllen = sizeof(c.room)};
-		int fd = -1;
-
-		if (recvmsg(s->keeper, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC) != sizeof(m))
-			return;
-		struct cmsghdr *h = CMSG_FIRSTHDR(&msg);
-
-		if (h && h->cmsg_type == SCM_RIGHTS)
-			memcpy(&fd, CMSG_DATA(h), sizeof(int));
-		keep_put(&s->life, m.nodeid, m.drop ? -1 : fd);
-	}
-}
+#define TRIAL_MS 10000 /* so long after its start a new binary is trusted with our own place */
+#define HELLO_MS 20000 /* so long it may take until it is running at all */
 
 /* ---- one life ---------------------------------------------------------------------------------
  */
@@ -133,30 +41,55 @@ static void end_signals(sigset_t *set)
 	sigaddset(set, SIGHUP);
 }
 
-static _Noreturn void child_main(struct super *s, life_fn fn, void *ctx, int report_fd)
+/* A daemon's body, in its own process. */
+static _Noreturn void live(const struct life *l, bool foreground, life_fn fn, void *ctx,
+			   int report_fd)
 {
-	struct report rep = {.fd = report_fd, .keep_stdio = s->opts->foreground};
+	struct report rep = {.fd = report_fd, .keep_stdio = foreground};
 	struct outcome o = {0};
 	bool again = false;
 	sigset_t ours;
 
 	prctl(PR_SET_PDEATHSIG, SIGTERM, 0, 0, 0);
-	if (getppid() != s->life.main_pid)
+	if (getppid() != l->main_pid)
 		_exit(EXIT_MOUNT);
 	setpgid(0, 0);      /* Ctrl-C goes to the supervisor alone */
 	end_signals(&ours); /* only these: SIGIO stays blocked, it comes with broken leases */
 	sigprocmask(SIG_UNBLOCK, &ours, NULL);
 	unsetenv("NOTIFY_SOCKET"); /* the supervisor's */
-	close(s->keeper);
-	close(s->signals);
-	if (s->launcher >= 0)
-		close(s->launcher); /* its end is what the launcher waits for */
-	if (fn(ctx, &s->life, &rep, &o, &again) < 0) {
+	if (fn(ctx, l, &rep, &o, &again) < 0) {
 		if (rep.fd < 0)
 			log_err("%s", o.msg);
 		report_outcome(&rep, &o);
 	}
 	exit(again ? EXIT_AGAIN : o.code);
+}
+
+static _Noreturn void child_main(struct super *s, life_fn fn, void *ctx, int report_fd)
+{
+	close(s->keeper);
+	close(s->signals);
+	if (s->launcher >= 0)
+		close(s->launcher); /* its end is what the launcher waits for */
+	live(&s->life, s->opts->foreground, fn, ctx, report_fd);
+}
+
+void supervised_life(const struct handover *h, bool foreground, life_fn fn, void *ctx)
+{
+	const struct life l = {
+		.dev_fd = h->dev_fd,
+		.state_fd = h->state_fd,
+		.keeper_fd = h->keeper_fd,
+		.resume = true,
+		.main_pid = h->main_pid,
+		.orphans = h->orphans,
+		.n_orphans = h->n_orphans,
+	};
+	const uint8_t hello = HANDOVER_HELLO;
+
+	if (write_full(h->report_fd, &hello, 1) < 0)
+		_exit(EXIT_MOUNT);
+	live(&l, foreground, fn, ctx, h->report_fd);
 }
 
 static int reap(struct super *s)
@@ -172,7 +105,8 @@ static int reap(struct super *s)
 	return status;
 }
 
-static int start_child(struct super *s, life_fn fn, void *ctx, int *ret_report)
+/* A fork, or (upgrade) the binary that is installed now. */
+static int start_child(struct super *s, life_fn fn, void *ctx, bool upgrade, int *ret_report)
 {
 	int pipefd[2];
 
@@ -182,6 +116,8 @@ static int start_child(struct super *s, life_fn fn, void *ctx, int *ret_report)
 	s->child = fork();
 	if (s->child == 0) {
 		close(pipefd[0]);
+		if (upgrade)
+			upgrade_child(s, pipefd[1]);
 		child_main(s, fn, ctx, pipefd[1]);
 	}
 	int err = errno;
@@ -276,35 +212,61 @@ static bool hangs(struct super *s)
 	return now - s->since_ns >= (limit << MIN(s->hangs, 6u)) * UINT64_C(1000000000);
 }
 
+/* How long until a new binary has shown that it can do it. */
+static int trial_ms(const struct super *s)
+{
+	const char *env = getenv("SPILLFS_TRIAL_MS"); /* tests */
+	uint64_t limit = env ? strtoul(env, NULL, 10) : TRIAL_MS;
+	uint64_t lived = (clock_mono_ns() - s->ready_ns) / 1000000;
+
+	return lived >= limit ? 0 : (int)(limit - lived);
+}
+
 /* A daemon at work: until it ends. */
 static void watch(struct super *s)
 {
 	int pause = getenv("SPILLFS_HANG_SEC") ? 500 : LOOK_MS;
 
 	s->since_ns = clock_mono_ns();
-	while (attend(s, -1, pause) == EV_TIMEOUT) {
+	while (attend(s, -1, s->trial ? MIN(pause, trial_ms(s) + 1) : pause) == EV_TIMEOUT) {
+		if (s->trial && !s->asked && !trial_ms(s))
+			upgrade_follow(s);
 		if (!hangs(s))
 			continue;
 		log_err("the daemon does not get on with what the kernel asks: it is ended, the "
 			"next "
 			"one takes the mount over");
 		s->hangs++;
+		s->hung = true;
 		kill(s->child, SIGKILL);
 	}
 }
 
 /* The child's own words about its start; false: it died without any. */
-static bool listen_to(struct super *s, int fd, struct outcome *o)
+static bool listen_to(struct super *s, int fd, bool upgrade, struct outcome *o)
 {
 	uint8_t buf[1 + OUTCOME_MSG_MAX];
+	bool hello = !upgrade;
 	size_t len = 0;
 
-	while (len < sizeof(buf) - 1 && (attend(s, fd, -1) == EV_FD || len == 0)) {
-		ssize_t n = read(fd, buf + len, sizeof(buf) - 1 - len);
+	while (len < sizeof(buf) - 1) {
+		enum event e = attend(s, fd, hello ? -1 : HELLO_MS);
+
+		if (e == EV_TIMEOUT) { /* it may be waiting for the mount that it is to serve */
+			kill(s->child, SIGKILL);
+			hello = true;
+			continue;
+		}
+		if (e == EV_CHILD_ENDED && len > 0)
+			break;
+		ssize_t n = read(fd, buf + len, hello ? sizeof(buf) - 1 - len : 1);
 
 		if (n <= 0)
 			break;
-		len += (size_t)n;
+		if (!hello && buf[0] == HANDOVER_HELLO)
+			hello = true;
+		else
+			len += (size_t)n;
 	}
 	if (!len)
 		return false;
@@ -325,8 +287,17 @@ static bool connection_gone(const struct super *s)
 /* Before the next life; false: enough. */
 static bool pause_between(struct super *s, uint64_t lived_ns)
 {
-	s->short_lives = lived_ns < SHORT_NS ? s->short_lives + 1 : 0;
-	if (s->short_lives >= MAX_LIVES)
+	uint64_t refusals = fs_state_refusals(s->life.state_fd);
+
+	/* A request that killed them was refused: that is getting on. */
+	if (lived_ns >= SHORT_NS || refusals != s->refusals)
+		s->short_lives = 0;
+	else
+		s->short_lives++;
+	s->refusals = refusals;
+	const char *env = getenv("SPILLFS_MAX_LIVES"); /* tests */
+
+	if (s->short_lives >= (env ? strtoul(env, NULL, 10) : MAX_LIVES))
 		return false;
 	if (s->short_lives > QUICK_LIVES) {
 		unsigned n = MIN(s->short_lives - QUICK_LIVES - 1, 10u);
@@ -334,6 +305,18 @@ static bool pause_between(struct super *s, uint64_t lived_ns)
 		attend(s, -1, (int)MIN(PAUSE_MS << n, PAUSE_MAX));
 	}
 	return true;
+}
+
+/* Was it a fault of its own, or did somebody end it? What it was doing then is to blame for it. */
+static void blame(struct super *s, int status)
+{
+	bool ended = WIFSIGNALED(status) &&
+		     (WTERMSIG(status) == SIGKILL || WTERMSIG(status) == SIGTERM ||
+		      WTERMSIG(status) == SIGINT || WTERMSIG(status) == SIGHUP);
+
+	if (s->hung || (WIFSIGNALED(status) && !ended))
+		fs_state_fault(s->life.state_fd);
+	s->hung = false;
 }
 
 static void say_end(int status)
@@ -346,23 +329,81 @@ static void say_end(int status)
 			WEXITSTATUS(status));
 }
 
+/* Why a daemon did not get ready, when it has not said so itself. */
+static void say_start(struct outcome *o, int status)
+{
+	if (o->msg[0])
+		return;
+	outcome_set(o, o->code ? (enum spill_exit)o->code : EXIT_MOUNT,
+		    WIFSIGNALED(status) ? "the daemon was killed by signal %d while it started"
+					: "the daemon ended (%d) while it started",
+		    WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
+}
+
+/* Start a daemon; true: it serves. Else it is gone, *said tells why. */
+static bool start(struct super *s, life_fn fn, void *ctx, bool upgrade, struct outcome *said)
+{
+	int fd = -1, r;
+
+	*said = (struct outcome){.code = EXIT_MOUNT};
+	if (upgrade)
+		upgrade_begin(s);
+	r = start_child(s, fn, ctx, upgrade, &fd);
+	if (r < 0) {
+		outcome_set(said, EXIT_SYSTEM, "cannot start the daemon: %s", strerror(-r));
+		return false;
+	}
+	bool ready = listen_to(s, fd, upgrade, said) && said->code == EXIT_OK;
+
+	close(fd);
+	s->trial = ready && upgrade;
+	s->ready_ns = clock_mono_ns();
+	if (!ready) {
+		int status = reap(s);
+
+		blame(s, status);
+		say_start(said, status);
+	}
+	return ready;
+}
+
+static int give_up(struct super *s, void *ctx, const struct outcome *said, struct outcome *o)
+{
+	uint64_t progress;
+	unsigned conn = 0;
+
+	fs_state_watch(s->life.state_fd, &progress, &conn);
+	s->opts->give_up(ctx, conn);
+	if (s->asked)
+		return 0;
+	return outcome_set(o, EXIT_MOUNT,
+			   "%d daemons died one after the other: given up; see the log for the "
+			   "cause, then mount again%s%s",
+			   MAX_LIVES, said->msg[0] ? ": " : "", said->msg);
+}
+
 static int lives(struct super *s, life_fn fn, void *ctx, struct report *rep, struct outcome *o)
 {
+	bool upgrade = false, back = false;
+
 	for (;;) {
-		uint64_t ready_ns = 0;
 		bool first = !s->life.resume;
-		struct outcome said = {.code = EXIT_MOUNT};
-		int fd = -1, r = start_child(s, fn, ctx, &fd);
+		struct outcome said = {0};
+		/* one that a binary before this one started, which became us, is at work */
+		bool ready = s->child > 0 || start(s, fn, ctx, upgrade, &said);
 
-		if (r < 0 && first)
-			return outcome_set(o, EXIT_SYSTEM, "cannot start the daemon: %s",
-					   strerror(-r));
-		bool ready = false;
-
-		if (!r) {
-			ready = listen_to(s, fd, &said) && said.code == EXIT_OK;
-			close(fd);
+		if (first && !ready) {
+			*o = said;
+			return -1;
 		}
+		if (upgrade && !ready) {
+			upgrade_refused(s, said.msg);
+			upgrade = false;
+			if (connection_gone(s))
+				return 0;
+			continue;
+		}
+		upgrade = false;
 		if (ready && first) {
 			s->life.resume = true;
 			prctl(PR_SET_PDEATHSIG, 0, 0, 0, 0);
@@ -371,65 +412,47 @@ static int lives(struct super *s, life_fn fn, void *ctx, struct report *rep, str
 		}
 		if (ready && s->asked && s->asked_pid != s->child)
 			pass_on(s);
-		if (ready) {
-			ready_ns = clock_mono_ns();
-			watch(s);
-		}
-		int status = r ? 0 : reap(s);
+		int status = 0;
 
-		if (first && !ready) {
-			*o = said;
-			if (!o->msg[0])
-				outcome_set(o, EXIT_MOUNT,
-					    WIFSIGNALED(status)
-						    ? "the daemon was killed by signal %d while it "
-						      "started"
-						    : "the daemon ended (%d) while it started",
-					    WIFSIGNALED(status) ? WTERMSIG(status)
-								: WEXITSTATUS(status));
-			return -1;
+		if (ready) {
+			watch(s);
+			status = reap(s);
+			blame(s, status);
 		}
 		if (ready && WIFEXITED(status) && WEXITSTATUS(status) == EXIT_AGAIN) {
 			s->short_lives = 0;
+			upgrade = true;
 			continue;
 		}
 		if (ready && WIFEXITED(status)) {
 			o->code = WEXITSTATUS(status);
 			return o->code ? -1 : 0;
 		}
-		if (!r)
+		if (ready)
 			say_end(status);
-		if (connection_gone(s))
-			return 0;
-		bool enough = !pause_between(s, ready ? clock_mono_ns() - ready_ns : 0);
-
-		if (connection_gone(s))
-			return 0;
-		if (enough || (s->asked && !ready)) {
-			uint64_t progress;
-			unsigned conn = 0;
-
-			fs_state_watch(s->life.state_fd, &progress, &conn);
-			s->opts->give_up(ctx, conn);
-			if (!enough)
-				return 0;
-			return outcome_set(o, EXIT_MOUNT,
-					   "%d daemons died one after the other: given up; see the "
-					   "log for the cause, then mount again%s%s",
-					   MAX_LIVES, said.msg[0] ? ": " : "", said.msg);
+		else
+			log_err("%s", said.msg);
+		if (ready && s->trial) {
+			upgrade_refused(s, "its daemon died soon after its start");
+			back = true;
 		}
+		if (connection_gone(s))
+			return 0;
+		bool enough = !pause_between(s, ready ? clock_mono_ns() - s->ready_ns : 0);
+
+		if (connection_gone(s))
+			return 0;
+		if (enough || (s->asked && !ready))
+			return give_up(s, ctx, &said, o);
+		/* What the new one wrote may be beyond us: then it has to go on. */
+		upgrade = back && !ready && said.code == EXIT_STORE_FOREIGN;
 	}
 }
 
-static int set_up(struct super *s)
+static int listen_for_signals(struct super *s)
 {
-	int sv[2];
 	sigset_t set;
 
-	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sv) < 0)
-		return -errno;
-	s->keeper = sv[0];
-	s->life.keeper_fd = sv[1];
 	end_signals(&set);
 	if (sigprocmask(SIG_BLOCK, &set, NULL) < 0)
 		return -errno;
@@ -457,9 +480,50 @@ int supervise(const struct supervise_opts *opts, life_fn fn, void *ctx, struct r
 	s.life.dev_fd = r < 0 ? -errno : r;
 	if (!opts->on)
 		return fn(ctx, &s.life, rep, o, &again);
-	r = set_up(&s);
+	int sv[2];
+
+	r = socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sv) ? -errno : 0;
+	if (!r) {
+		s.keeper = sv[0];
+		s.life.keeper_fd = sv[1];
+		r = listen_for_signals(&s);
+	}
 	if (r < 0)
 		return outcome_set(o, EXIT_SYSTEM, "cannot set the supervisor up: %s",
 				   strerror(-r));
 	return lives(&s, fn, ctx, rep, o);
+}
+
+int supervise_on(const struct supervise_opts *opts, struct handover *h, life_fn fn, void *ctx,
+		 struct outcome *o)
+{
+	struct report rep = {.fd = -1};
+	struct super s = {
+		.opts = opts,
+		.life = {.dev_fd = h->dev_fd,
+			 .state_fd = h->state_fd,
+			 .keeper_fd = h->keeper_fd,
+			 .resume = true,
+			 .main_pid = getpid(),
+			 .orphans = h->orphans,
+			 .n_orphans = h->n_orphans},
+		.keeper = h->keeper,
+		.signals = -1,
+		.launcher = -1,
+		.child = h->child,
+		.child_fd = (int)syscall(SYS_pidfd_open, h->child, 0),
+		.hangs = h->hangs,
+		.ready_ns = clock_mono_ns(),
+	};
+	h->orphans = NULL;
+	h->n_orphans = 0;
+	int r = s.child_fd < 0 ? -errno : listen_for_signals(&s);
+
+	if (r < 0)
+		return outcome_set(o, EXIT_SYSTEM,
+				   "cannot go on as the supervisor (%s): the daemon serves on, "
+				   "but none will follow it",
+				   strerror(-r));
+	log_info("the supervisor goes on as version %s", SPILLFS_VERSION);
+	return lives(&s, fn, ctx, &rep, o);
 }

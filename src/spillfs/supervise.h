@@ -28,12 +28,23 @@ typedef int (*life_fn)(void *ctx, const struct life *l, struct report *rep, stru
 struct supervise_opts {
 	bool on;         /* false: one life, in this process */
 	bool foreground; /* leave stdio alone */
+	/* For a restart, which starts the binary that is there then: the name of ours, its
+	 * arguments, and what they name. Absolute. */
+	const char *exe;
+	char *const *argv;
+	const char *dir, *store;
 	/* No daemon will come: take our mount (the device number's minor) away. */
 	void (*give_up)(void *ctx, unsigned dev_minor);
 };
 /* Run fn until it ends by itself; after a death start it anew. As launch_fn. */
 int supervise(const struct supervise_opts *s, life_fn fn, void *ctx, struct report *rep,
 	      struct outcome *o);
+struct handover;
+/* In a binary that was started to go on for another one: as its daemon (does not return), or in
+ * the supervisor's place. The descriptors of h, and its orphans, are taken. */
+_Noreturn void supervised_life(const struct handover *h, bool foreground, life_fn fn, void *ctx);
+int supervise_on(const struct supervise_opts *s, struct handover *h, life_fn fn, void *ctx,
+		 struct outcome *o);
 /* tier_orphan_fn; ctx is the struct life. */
 void life_keep(void *ctx, uint64_t nodeid, int fd);
 

@@ -111,6 +111,7 @@ VERB(status)
 	part = NULL;
 	if (json_object_set_new(o, "passthrough",
 				json_boolean(st.passthrough && fs_passthrough(d->fs))) < 0 ||
+	    json_object_set_new(o, "writeback", json_boolean(fs_writeback(d->fs))) < 0 ||
 	    json_object_set_new(o, "forecast", trend_json(&st.trend)) < 0 ||
 	    json_object_set_new(o, "requests", requests_json(d->fs)) < 0 ||
 	    json_object_set_new(o, "kubelet", verb_kubelet_json(cfg)) < 0)
@@ -132,6 +133,13 @@ VERB(status)
 	fs_lives(d->fs, &lives, &again);
 	verb_set_num(o, "daemons", lives);
 	verb_set_num(o, "requests_again", again);
+	verb_set_num(o, "requests_refused", fs_refusals(d->fs));
+	verb_set_num(o, "files_lost", fs_lost(d->fs));
+	char refused[FS_REFUSED_MAX];
+
+	fs_refused(d->fs, refused);
+	if (refused[0] && ctl_name_put(o, "upgrade_refused", refused))
+		goto no_memory;
 	if (ctl_name_put(o, "mount", cfg->dir) || ctl_name_put(o, "store", cfg->store) ||
 	    (st.parked[0] && ctl_name_put(o, "parked", st.parked)))
 		goto no_memory;

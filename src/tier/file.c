@@ -229,7 +229,15 @@ static int adopt_node(struct tier *t, uint64_t nodeid, const struct hot_fh *know
 	}
 	if (!st.st_nlink && atomic_load(&(*ret)->pin_fd) < 0)
 		atomic_store(&(*ret)->pin_fd, steal_fd(&fd));
+	if (orphan >= 0) /* to be told when it may go */
+		node_flag(*ret, NODE_KEPT, 0);
 	return 0;
+}
+
+int tier_get_known(struct tier *t, uint64_t nodeid, const struct hot_fh *fh, struct node **ret)
+{
+	*ret = node_find(t, nodeid);
+	return *ret ? 0 : adopt_node(t, nodeid, fh, -1, ret);
 }
 
 int tier_adopt_open(struct tier *t, uint64_t nodeid, const struct hot_fh *fh, int orphan, int flags,

@@ -149,11 +149,39 @@ void node_keep(struct tier *t, struct node *n)
 	t->orphan(t->orphan_ctx, n->nodeid, pin);
 }
 
+/* Before the name goes: killed after that, nobody else would have the file. Where the name stays
+ * after all, the supervisor has one descriptor more until the node goes. */
+void tier_unlinking(struct tier *t, int fd)
+{
+	struct hot_fh fh;
+	struct stat st;
+	uint64_t id;
+
+	if (!t->orphan || !atomic_load_explicit(&t->n_mediated, memory_order_relaxed) ||
+	    hot_identify(t->hot, fd, "", &st, &fh, &id) || !S_ISREG(st.st_mode) || st.st_nlink != 1)
+		return;
+	bool fresh;
+	struct node *n = id ? node_find(t, id) : NULL;
+
+	if (!id && node_intern(t, 0, &fh, &st, 0, &n, &fresh))
+		return;
+	if (n) {
+		node_lock(t, n);
+		if (n->mediated && !node_has(n, NODE_KEPT)) {
+			node_flag(n, NODE_KEPT, 0);
+			t->orphan(t->orphan_ctx, n->nodeid, fd);
+		}
+		node_unlock(t, n);
+	}
+	tier_put(t, n);
+}
+
 void grant_again(struct tier *t, struct node *n, int flags, int backing)
 {
 	n->opens++;
 	if (!backing) {
 		n->mediated++;
+		atomic_fetch_add_explicit(&t->n_mediated, 1, memory_order_relaxed);
 		node_keep(t, n);
 		return;
 	}
@@ -180,6 +208,7 @@ void grant_end(struct tier *t, struct node *n, int flags, int backing)
 	n->opens--;
 	if (!backing) {
 		n->mediated--;
+		atomic_fetch_sub_explicit(&t->n_mediated, 1, memory_order_relaxed);
 		return;
 	}
 	if (is_writing(flags))

@@ -125,6 +125,7 @@ struct tier {
 	tier_attr_fn attr_changed;
 	void *attr_ctx;
 	_Atomic uint64_t *work; /* see tier_count_work; may be NULL */
+	atomic_uint n_mediated; /* opens that go through us */
 	tier_orphan_fn orphan;
 	void *orphan_ctx;
 	bool resumed; /* the kernel knows more nodes than we do */

@@ -93,6 +93,30 @@ void fs_lives(const struct fs *f, uint64_t *ret_lives, uint64_t *ret_again)
 	*ret_again = 3;
 }
 
+void fs_refused(const struct fs *f, char ret[FS_REFUSED_MAX])
+{
+	(void)f;
+	ret[0] = 0;
+}
+
+bool fs_writeback(const struct fs *f)
+{
+	(void)f;
+	return false;
+}
+
+uint64_t fs_lost(const struct fs *f)
+{
+	(void)f;
+	return 0;
+}
+
+uint64_t fs_refusals(const struct fs *f)
+{
+	(void)f;
+	return 0;
+}
+
 static bool no_supervisor(struct daemon *d)
 {
 	(void)d;

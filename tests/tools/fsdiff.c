@@ -13,6 +13,7 @@
  *	--plant KIND   pretend that B differs (errno mode data list xattr tree): tests the tester
  *	--passthrough  leave out what the kernel's FUSE passthrough does not do: turn O_DIRECT on
  *and off, or O_APPEND off, by fcntl(2); keep a flock(2) by a mapping
+ *	--coarse       change times have a clock tick's granularity: two changes may leave the same
  *	--no-minimize  do not look for a shorter trace
  * Exit: 0 no difference, 1 a difference (seed and shortest trace found are printed), 2 usage or
  * set-up, 3 hang.
@@ -431,7 +432,7 @@ static void set_up(void)
 	 */
 	uname(&u);
 	sscanf(u.release, "%u.%u", &major_no, &minor_no);
-	g.ctime = !g.spill && (major_no > 6 || (major_no == 6 && minor_no >= 13));
+	g.ctime = !g.spill && !g.coarse && (major_no > 6 || (major_no == 6 && minor_no >= 13));
 	signal(SIGBUS, on_fault);
 	signal(SIGSEGV, on_fault);
 	signal(SIGALRM, on_alarm);
@@ -441,10 +442,10 @@ static void set_up(void)
 int main(int argc, char **argv)
 {
 	static const struct option opts[] = {
-		{"seed", 1, 0, 's'},        {"seeds", 1, 0, 'n'}, {"ops", 1, 0, 'o'},
-		{"time", 1, 0, 't'},        {"spill", 1, 0, 'S'}, {"every", 1, 0, 'e'},
-		{"replay", 1, 0, 'r'},      {"plant", 1, 0, 'p'}, {"no-minimize", 0, 0, 'm'},
-		{"passthrough", 0, 0, 'd'}, {0, 0, 0, 0}};
+		{"seed", 1, 0, 's'},        {"seeds", 1, 0, 'n'},  {"ops", 1, 0, 'o'},
+		{"time", 1, 0, 't'},        {"spill", 1, 0, 'S'},  {"every", 1, 0, 'e'},
+		{"replay", 1, 0, 'r'},      {"plant", 1, 0, 'p'},  {"no-minimize", 0, 0, 'm'},
+		{"passthrough", 0, 0, 'd'}, {"coarse", 0, 0, 'c'}, {0, 0, 0, 0}};
 	uint64_t seed = 1, seeds = 10, i;
 	unsigned nops = 400;
 	time_t limit = 0, start = time(NULL);
@@ -482,6 +483,9 @@ int main(int argc, char **argv)
 			break;
 		case 'd':
 			g.passthrough = true;
+			break;
+		case 'c':
+			g.coarse = true;
 			break;
 		case 'm':
 			shorten = false;

@@ -7,10 +7,12 @@
  *
  * Each worker has a directory of its own; pairs of workers also fight for lock files made with
  *O_EXCL, and nobody may get one that somebody else holds. Prints the number of operations and the
- *longest time one took. Exit: 0, or 1 with the first surprise.
+ *longest time one took. SIGTERM ends it early, in good order. Exit: 0, or 1 with the first
+ *surprise.
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -24,7 +26,7 @@
 #include <unistd.h>
 
 struct shared {
-	atomic_int failed;
+	atomic_int failed, stop;
 	atomic_ullong ops, longest_us;
 	atomic_int holder[64]; /* of each lock file: pid */
 };
@@ -158,13 +160,20 @@ static _Noreturn void worker(const char *dir, unsigned n, time_t end)
 	snprintf(sub, sizeof(sub), "w%u", n);
 	if (chdir(dir) || (mkdir(sub, 0755) && errno != EEXIST) || chdir(sub))
 		surprise("chdir", -1, 0, errno);
-	for (unsigned i = 0; time(NULL) < end && !atomic_load(&sh->failed); i++) {
+	for (unsigned i = 0;
+	     time(NULL) < end && !atomic_load(&sh->failed) && !atomic_load(&sh->stop); i++) {
 		one_round(i);
 		one_fight(n / 2 % 64);
 	}
 	if (chdir("..") || rmdir(sub))
 		surprise("rmdir of the worker's directory", -1, 0, errno);
 	_exit(0);
+}
+
+static void stop(int sig)
+{
+	(void)sig;
+	atomic_store(&sh->stop, 1);
 }
 
 int main(int argc, char **argv)
@@ -180,9 +189,13 @@ int main(int argc, char **argv)
 	sh = mmap(NULL, sizeof(*sh), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	if (sh == MAP_FAILED)
 		return 2;
-	for (unsigned i = 0; i < n; i++)
-		if (fork() == 0)
+	signal(SIGTERM, stop);
+	for (unsigned i = 0; i < n; i++) {
+		if (fork() == 0) {
+			signal(SIGTERM, SIG_IGN);
 			worker(argv[1], i, end);
+		}
+	}
 	for (int status; wait(&status) > 0;)
 		bad |= status;
 	printf("ops %llu longest_us %llu\n", (unsigned long long)atomic_load(&sh->ops),

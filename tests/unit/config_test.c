@@ -208,7 +208,7 @@ TEST(format_defaults)
 		"min-size=1,store-size=0,store-grace=5m,pack-size=128M,level=3,threads=0,interval="
 		"5s,supervisor="
 		"on,passthrough="
-		"auto,kubelet=auto");
+		"auto,kubelet=auto,writeback=off");
 }
 
 TEST(format_reads_back)

@@ -63,6 +63,7 @@ static struct {
 	bool ctime;        /* the kernel has fine-grained change times: compare "changed" */
 	const char *plant; /* kind of a planted difference, or NULL */
 	bool passthrough;  /* see fsdiff.c */
+	bool coarse;       /* the same */
 	int home;          /* fd of the real root */
 	int cwd;           /* fd of the working directory */
 } g = {.home = -1, .cwd = -1};
