@@ -71,7 +71,8 @@ int hot_statfs(const struct hot *h, struct statvfs *ret);
  * The marker's byte map is at the top of src/hot/marker.c. 60 bytes. */
 #define MARKER_LEN 60
 struct marker {
-	enum residency state; /* RES_SPILLING, RES_SPILLED, RES_RECALLING */
+	enum residency
+		state; /* RES_SPILLING, RES_SPILLED, RES_RECALLING; RES_PARTIAL: the rest is 0 */
 	struct obj_id obj;
 	uint8_t hash16[16]; /* first half of object.sha */
 	uint64_t size;      /* bytes */

@@ -6,6 +6,7 @@
  *   STORE/LOCK       flock(2)ed by the one daemon (or an offline verb that changes something)
  *   STORE/index.db   src/index
  *   STORE/packs/NNNNNNNN.pack
+ *   STORE/overflow/INO-GEN  plain bytes of a file that outgrew the hot tier
  *
  * The store knows objects only as byte streams and directory records; who refers to them is the
  * index's business. Wrong bytes are never returned: a frame is verified (checksum over the
@@ -120,12 +121,24 @@ int store_punch_frames(struct store *s, uint32_t pack, uint32_t frame, uint32_t 
 /* Remove a pack with no live byte. */
 int store_remove_pack(struct store *s, uint32_t pack);
 
+/* ---- overflow: plain, sparse files at their owner's own offsets, one for a hot inode. Nothing
+ * here is verified: the bytes are the user's own, on another disk. The caller writes and syncs
+ * through the descriptor. */
+/* fresh: a new, empty one, in place of a leftover; its name is durable. Else the one there is:
+ * -ENOENT. Returns the descriptor (read-only in a read-only store). */
+int store_overflow_open(struct store *s, struct hot_id id, bool fresh);
+int store_overflow_remove(struct store *s, struct hot_id id); /* absent is success */
+/* fn for each, with its bytes on disk; a non-zero return stops with it. */
+typedef int (*store_overflow_fn)(void *ctx, struct hot_id id, uint64_t bytes);
+int store_overflow_list(struct store *s, store_overflow_fn fn, void *ctx);
+uint64_t store_overflow_files(const struct store *s); /* how many; memory only */
+
 /* ---- inspection
  * ---------------------------------------------------------------------------------- */
 struct store_space {
 	uint64_t total_bytes;  /* of the store's file system */
 	uint64_t free_bytes;   /* what we may still write: statvfs f_bavail, capped by max_bytes */
-	uint64_t stored_bytes; /* disk blocks of our packs */
+	uint64_t stored_bytes; /* disk blocks of our packs and overflow files */
 };
 int store_space(struct store *s, struct store_space *ret);
 /* Read a block from the store's disk, past every cache: 0 it answered, -errno (-EIO, -ESTALE, ...)

@@ -126,6 +126,22 @@ int file_flags(const struct file *f); /* access mode, O_DIRECT, O_NOATIME as ope
 /* pread as the user sees the file, from the hot tier or the store. -EIO: the data cannot be proved
  * right. */
 ssize_t tier_read(struct tier *t, struct file *f, void *buf, size_t len, uint64_t off);
+/* The same for a hot file, through another descriptor of it (opened with other flags). */
+ssize_t tier_read_direct(struct tier *t, struct file *f, int fd, void *buf, size_t len,
+			 uint64_t off);
+/* pwrite through fd, f's own or another descriptor of it; may write less. When the disk is full or
+ * nearly so, a large file goes on in the store (it becomes partial). strip: setuid and setgid bits
+ * go, as the kernel would have it for this caller. -ENOSPC: see tier_wait_space. */
+ssize_t tier_write(struct tier *t, struct file *f, int fd, const void *buf, size_t len,
+		   uint64_t off, bool strip);
+/* A write that ends there need not wait for space in the hot tier: it can go to the store. */
+bool tier_absorbs(struct tier *t, uint64_t end);
+int tier_fsync(struct tier *t, struct file *f, bool datasync);
+int tier_ftruncate(struct tier *t, struct file *f, uint64_t size);
+int tier_fallocate(struct tier *t, struct file *f, int mode, off_t off, off_t len);
+/* -EXDEV: one of them is a stub or partial; copy through the page cache. */
+ssize_t tier_copy_range(struct tier *t, struct file *in, off_t off_in, struct file *out,
+			off_t off_out, size_t len, unsigned flags);
 /* May the caller put the whole of f into the kernel's page cache unasked? Once for each node, while
  * it is a stub of 1 to max bytes. True: *ret_len is its size, and writers, truncations and recalls
  * wait until tier_fill_end. */

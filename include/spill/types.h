@@ -47,7 +47,7 @@ enum residency {
 	RES_SPILLING = 2,    /* marker durable, data not punched yet */
 	RES_SPILLED = 3,     /* stub */
 	RES_RECALLING = 4,   /* marker durable, hot data being refilled */
-	RES_PARTIAL = 5,     /* some extents hot (large files only; reserved) */
+	RES_PARTIAL = 5,     /* some of it in the store's overflow (large files being written) */
 };
 
 /* An object as the index knows it. The stored stream is the file's data ranges, concatenated;

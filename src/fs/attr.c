@@ -128,7 +128,7 @@ static int set_size(fuse_req_t req, struct node *n, const struct stat *st,
 	int fd = file ? tier_file_fd(f->t, file) : -1;
 
 	if (fd >= 0) /* the open decides what is allowed, not today's mode or flags */
-		r = ftruncate(fd, st->st_size) ? -errno : 0;
+		r = tier_ftruncate(f->t, file, (uint64_t)st->st_size);
 	else
 		r = tier_truncate(f->t, n, (uint64_t)st->st_size);
 	if (kill)

@@ -271,13 +271,23 @@ void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse
 	bool direct = fi->flags & O_DIRECT;
 	int fd = !(file_flags(file) & O_DIRECT) == !direct ? -1 : tier_file_fd(fs_of(req)->t, file);
 	cleanup_fd int own = fd < 0 ? -1 : fd_of_mode(file, fd, direct, O_RDONLY);
-	ssize_t n = own < 0 ? tier_read(fs_of(req)->t, file, buf, size, (uint64_t)off)
-			    : pread_full(own, buf, size, off);
+	struct tier *t = fs_of(req)->t;
+	ssize_t n = own < 0 ? tier_read(t, file, buf, size, (uint64_t)off)
+			    : tier_read_direct(t, file, own, buf, size, (uint64_t)off);
 
 	if (n < 0)
 		reply_err(req, (int)n);
 	else
 		fuse_reply_buf(req, buf, (size_t)n);
+}
+
+/* Content was changed for somebody who may not keep setuid and setgid bits. The kernel takes size
+ * and times for changed then, not the mode: statx(2) of STATX_MODE alone would go on showing them.
+ */
+static void suidgid_gone(struct fs *f, fuse_ino_t ino)
+{
+	fsetid_restore();
+	fuse_lowlevel_notify_inval_inode(f->se, ino, -1, 0);
 }
 
 /* Wait for spilling to make room. Half of the threads may: the other half always serves those who
@@ -293,9 +303,9 @@ static bool wait_space(struct fs *f)
 }
 
 /* Writers that outrun spilling are slowed down near the critical mark, a little each time. */
-static void pace(struct fs *f, size_t bytes)
+static void pace(struct fs *f, size_t bytes, uint64_t end)
 {
-	if (!tier_written(f->t, bytes))
+	if (!tier_written(f->t, bytes) || tier_absorbs(f->t, end))
 		return;
 	if (atomic_fetch_add(&f->waiting, 1) < FS_THREADS_MAX / 2)
 		tier_pace(f->t, PACE_MS);
@@ -303,21 +313,23 @@ static void pace(struct fs *f, size_t bytes)
 }
 
 /* Write all of it; on a full hot tier wait for spilling to make room. Returns bytes or -errno. */
-static ssize_t write_waiting(struct fs *f, int fd, const char *buf, size_t size, off_t off)
+static ssize_t write_waiting(struct fs *f, struct file *file, int fd, const char *buf, size_t size,
+			     off_t off, bool strip)
 {
 	size_t done = 0;
 	unsigned waits = 0;
 
 	while (done < size) {
-		ssize_t n = pwrite(fd, buf + done, size - done, off + (off_t)done);
+		ssize_t n = tier_write(f->t, file, fd, buf + done, size - done,
+				       (uint64_t)off + done, strip);
 
 		if (n > 0) {
 			done += (size_t)n;
 			continue;
 		}
-		if (n < 0 && errno == EINTR)
+		if (n == -EINTR)
 			continue;
-		int err = n < 0 ? -errno : -EIO;
+		int err = n < 0 ? (int)n : -EIO;
 
 		if (err == -ENOSPC && waits++ < SPACE_WAIT_MAX && wait_space(f))
 			continue;
@@ -356,12 +368,12 @@ void op_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t size, off_
 	}
 	struct stat st;
 
-	pace(f, size);
+	pace(f, size, (uint64_t)off + size);
 	kill = kill && !fstat(fd, &st) && fsetid_drop(req, &st);
-	ssize_t n = write_waiting(f, fd, buf, size, off);
+	ssize_t n = write_waiting(f, file, fd, buf, size, off, kill);
 
 	if (kill)
-		fsetid_restore();
+		suidgid_gone(f, ino);
 	if (n < 0 && direct)
 		side_effect_note(req, ino, DIRECT_WRITE_FAILED);
 	if (n < 0)
@@ -382,14 +394,8 @@ static bool content_kills_suidgid(fuse_req_t req, int fd)
 void op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi)
 {
 	struct file *file = file_of(req, ino, fi);
-	int fd = file ? tier_file_fd(fs_of(req)->t, file) : -EBADF;
-	int r = 0;
 
-	if (fd >= 0)
-		r = (datasync ? fdatasync(fd) : fsync(fd)) ? -errno : 0;
-	else if (fd != -EXDEV) /* a stub opened for reading has nothing to write back */
-		r = fd;
-	reply_err(req, r);
+	reply_err(req, file ? tier_fsync(fs_of(req)->t, file, datasync) : -EBADF);
 }
 
 void op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, off_t len,
@@ -408,10 +414,10 @@ void op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, off_t len
 	bool kill = content_kills_suidgid(req, fd);
 
 	do {
-		r = fallocate(fd, mode, off, len) ? -errno : 0;
+		r = tier_fallocate(f->t, file, mode, off, len);
 	} while (r == -EINTR || (r == -ENOSPC && waits++ < SPACE_WAIT_MAX && wait_space(f)));
 	if (kill)
-		fsetid_restore();
+		suidgid_gone(f, ino);
 	reply_err(req, r);
 }
 
@@ -441,13 +447,12 @@ void op_copy_file_range(fuse_req_t req, fuse_ino_t ino_in, off_t off_in,
 		return;
 	}
 	bool kill = content_kills_suidgid(req, fd_out);
-	ssize_t n = copy_file_range(fd_in, &off_in, fd_out, &off_out, len, (unsigned)flags);
-	int err = errno;
+	ssize_t n = tier_copy_range(f->t, in, off_in, out, off_out, len, (unsigned)flags);
 
 	if (kill)
-		fsetid_restore();
+		suidgid_gone(f, ino_out);
 	if (n < 0)
-		reply_err(req, -err);
+		reply_err(req, (int)n);
 	else
 		fuse_reply_write(req, (size_t)n);
 }

@@ -5,7 +5,7 @@
  *
  *	off len
  *	  0   1  version, 1
- *	  1   1  state (enum residency): 2 spilling, 3 spilled, 4 recalling
+ *	  1   1  state (enum residency): 2 spilling, 3 spilled, 4 recalling, 5 partial
  *	  2   1  flags: bit 0 the ctime is valid; the others are 0
  *	  3   1  0
  *	  4   4  st_blocks before the punch, 512-byte units, saturating
@@ -14,6 +14,7 @@
  *	 32   8  size, bytes, at most 2^63 - 1
  *	 40   8  mtime, signed nanoseconds since the epoch
  *	 48   8  ctime, likewise; 0 when it is not valid
+ *	(partial: all of 2..55 is 0; the file's size and times are the inode's own)
  *	 56   4  low half of XXH3-64 (seed 0) of bytes 0..55
  *
  * Every version keeps the version byte first and the checksum last, over all that is before it.
@@ -51,12 +52,22 @@ int rec_check(const uint8_t *rec, size_t len, uint8_t version, size_t want_len)
 
 static bool state_ok(unsigned state)
 {
-	return state == RES_SPILLING || state == RES_SPILLED || state == RES_RECALLING;
+	return state == RES_SPILLING || state == RES_SPILLED || state == RES_RECALLING ||
+	       state == RES_PARTIAL;
+}
+
+static bool all_zero(const struct marker *m)
+{
+	static const uint8_t none[16];
+
+	return !m->obj.v && !m->size && !m->mtime_ns && !m->ctime_ns && !m->ctime_valid &&
+	       !m->blocks && !memcmp(m->hash16, none, sizeof(none));
 }
 
 void marker_encode(const struct marker *m, uint8_t out[MARKER_LEN])
 {
-	assert(state_ok(m->state) && m->obj.v && m->size <= INT64_MAX);
+	assert(state_ok(m->state) && m->size <= INT64_MAX);
+	assert(m->state == RES_PARTIAL ? all_zero(m) : m->obj.v != 0);
 	out[0] = MARKER_VERSION;
 	out[1] = (uint8_t)m->state;
 	out[2] = m->ctime_valid ? MARKER_CTIME_VALID : 0;
@@ -88,7 +99,9 @@ int marker_decode(const void *buf, size_t len, struct marker *ret)
 	m.size = get_le64(p + 32);
 	m.mtime_ns = (int64_t)get_le64(p + 40);
 	m.ctime_ns = (int64_t)get_le64(p + 48);
-	if (!m.obj.v || m.size > INT64_MAX || (!m.ctime_valid && m.ctime_ns))
+	if (m.size > INT64_MAX || (!m.ctime_valid && m.ctime_ns))
+		return -EUCLEAN;
+	if (m.state == RES_PARTIAL ? !all_zero(&m) : !m.obj.v)
 		return -EUCLEAN;
 	*ret = m;
 	return 0;

@@ -101,7 +101,7 @@ static const struct verb verbs[] = {
 	{"doctor", do_doctor, 0, 1, V_DOCTOR, "[DIR]", "is this node set up so that images stay?",
 	 "Looks at kubelet, the container engines, the boot order, the kernel and the mounts, and "
 	 "says\n"
-	 "what is wrong and what to do. Changes nothing. Exit code 28 when something is wrong.\n"
+	 "what is wrong and what to do. Changes nothing. Exit code 26 when something is wrong.\n"
 	 "  --probe             try on the mounts what an overlayfs needs (makes and removes "
 	 "files)\n"
 	 "  --root ROOT         look at the files below ROOT instead of /\n"

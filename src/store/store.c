@@ -98,7 +98,9 @@ static int open_all(struct store *s, const char *path)
 	if (s->packsfd < 0)
 		return errno == ENOENT || errno == ENOTDIR ? -EUCLEAN : -errno;
 	r = cache_new(&s->cache, s->opts.cache_bytes);
-	return r ?: scan_packs(s);
+	if (!r)
+		r = scan_packs(s);
+	return r ?: overflow_count(s);
 }
 
 int store_open(struct store **ret, const char *path, const struct store_opts *opts, bool read_only)
@@ -270,7 +272,8 @@ int store_recover(struct store *s, const struct pack_len *known, size_t n, store
  * ------------------------------------------------------------------------------------- */
 int store_space(struct store *s, struct store_space *ret)
 {
-	uint64_t stored = atomic_load(&s->stored_bytes) + atomic_load(&s->batch_bytes);
+	uint64_t stored =
+		atomic_load(&s->stored_bytes) + atomic_load(&s->batch_bytes) + overflow_bytes(s);
 	uint64_t max = s->opts.max_bytes;
 	struct statvfs v;
 

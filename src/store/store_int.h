@@ -351,6 +351,7 @@ struct store_writer {
  */
 struct store {
 	int dirfd, packsfd, lockfd;
+	atomic_ullong overflow_files;
 	bool read_only;
 	struct store_opts opts;
 	struct store_id id;
@@ -376,5 +377,9 @@ struct store {
 };
 
 uint64_t fd_disk_bytes(int fd);
+
+/* ---- overflow.c */
+uint64_t overflow_bytes(struct store *s); /* on disk */
+int overflow_count(struct store *s);      /* at open */
 
 #endif

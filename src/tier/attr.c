@@ -6,7 +6,7 @@
  * changes metadata of a stub, its inode's own ctime is the true one, and the marker says so
  * (ctime_valid).
  */
-#include "tier_int.h"
+#include "overflow.h"
 
 #include "spill/durable.h"
 
@@ -43,6 +43,8 @@ int tier_fix_attr(struct tier *t, struct node *n, int fd, struct stat *st)
 		st->st_mtim = n->rel->st.st_mtim;
 		st->st_ctim = n->rel->st.st_ctim;
 		st->st_blocks = n->rel->st.st_blocks;
+	} else if (n->over) {
+		st->st_blocks += (blkcnt_t)overflow_blocks(n->over);
 	}
 	node_unlock(t, n);
 	return 0;

@@ -5,6 +5,7 @@
  * never in a spin. A writer that met ENOSPC waits here (tier_wait_space): young files are taken
  * then too, and above the critical mark.
  */
+#include "overflow.h"
 #include "policy.h"
 #include "work.h"
 
@@ -233,11 +234,14 @@ void *auto_main(void *arg)
 			running = false;
 			park(t, "");
 			hopeless(t);
+			overflow_tidy(t);
 			pause_ms(t,
 				 policy_pause_ms(used, t->cfg->high, t->cfg->interval_sec * 1000));
 			continue;
 		}
 		struct tier_work sum = {0};
+
+		overflow_tidy(t);
 		atomic_fetch_add(&t->working, 1);
 		int r = spill_round(t, &sum);
 		atomic_fetch_sub(&t->working, 1);
@@ -285,6 +289,27 @@ void tier_pace(struct tier *t, unsigned timeout_ms)
 	atomic_store(&t->pressed, used_now(t) >= t->cfg->critical);
 }
 
+void space_looked(struct tier *t)
+{
+	bool room = overflow_room(t, OVERFLOW_CHUNK);
+
+	pthread_mutex_lock(&t->auto_lock);
+	t->looks++;
+	t->relief += room && !t->had_room;
+	t->had_room = room;
+	pthread_cond_broadcast(&t->auto_cond);
+	pthread_mutex_unlock(&t->auto_lock);
+}
+
+bool space_waited_for(struct tier *t)
+{
+	pthread_mutex_lock(&t->auto_lock);
+	bool yes = t->waiters;
+
+	pthread_mutex_unlock(&t->auto_lock);
+	return yes;
+}
+
 bool tier_wait_space(struct tier *t, unsigned timeout_ms)
 {
 	struct timespec until;
@@ -294,13 +319,15 @@ bool tier_wait_space(struct tier *t, unsigned timeout_ms)
 	clock_gettime(CLOCK_MONOTONIC, &until);
 	until.tv_sec += timeout_ms / 1000;
 	pthread_mutex_lock(&t->auto_lock);
-	uint64_t relief = t->relief, hopeless = t->hopeless;
+	uint64_t relief = t->relief, hopeless = t->hopeless, looks = t->looks;
 
 	t->waiters++;
 	t->auto_kick = true;
 	pthread_cond_broadcast(&t->auto_cond);
-	/* A round that began before we came may end without having looked at young files. */
-	while (t->relief == relief && t->hopeless < hopeless + 2 && !atomic_load(&t->stop)) {
+	/* A round, or a look at the store, that began before we came may end without having seen
+	 * young files, or what was deleted last. */
+	while (t->relief == relief && (t->hopeless < hopeless + 2 || t->looks < looks + 2) &&
+	       !atomic_load(&t->stop)) {
 		if (pthread_cond_timedwait(&t->auto_cond, &t->auto_lock, &until))
 			break;
 		t->auto_kick = true;

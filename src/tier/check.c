@@ -111,6 +111,17 @@ static int check_file(void *ctx, int dirfd, const char *name, const struct stat 
 	if (now.st_size == 0)
 		return 0; /* void: an interrupted truncation */
 	c->res->stubs++;
+	if (mk.state == RES_PARTIAL) {
+		int over =
+			store_overflow_open(c->store, hot_id_of_fh(c->hot, &fh, now.st_ino), false);
+
+		if (over < 0)
+			problem(c, path, "the part of it in the store's overflow: %s",
+				strerror(-over));
+		else
+			close(over);
+		return 0;
+	}
 	if (mk.size != (uint64_t)now.st_size) {
 		problem(c, path, "the marker is for %llu bytes, the file has %lld",
 			(unsigned long long)mk.size, (long long)now.st_size);

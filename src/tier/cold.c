@@ -120,3 +120,23 @@ ssize_t cold_read(struct tier *t, const struct cold *c, void *buf, size_t len, u
 	}
 	return n;
 }
+
+int64_t cold_seek(const struct object *o, int64_t off, int whence)
+{
+	if (off < 0 || (uint64_t)off >= o->size)
+		return -ENXIO;
+	if (o->stream_len == o->size)
+		return whence == SEEK_DATA ? off : (int64_t)o->size;
+	uint32_t i = range_after(o, (uint64_t)off);
+
+	if (whence == SEEK_DATA) {
+		if (i == o->nranges)
+			return -ENXIO;
+		return MAX(off, (int64_t)o->ranges[i].off);
+	}
+	if (i == o->nranges || o->ranges[i].off > (uint64_t)off)
+		return off;
+	while (i + 1 < o->nranges && o->ranges[i + 1].off == o->ranges[i].off + o->ranges[i].len)
+		i++;
+	return (int64_t)MIN(o->ranges[i].off + o->ranges[i].len, o->size);
+}

@@ -5,7 +5,7 @@
  * on no release can begin until the last release. Reading a stub goes to the store; a file opened
  * cold turns hot by itself when somebody else recalled it meanwhile.
  */
-#include "tier_int.h"
+#include "overflow.h"
 
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -80,8 +80,7 @@ static int learn_locked(struct tier *t, struct node *n)
 	return node_learn(t, n, fd, &st);
 }
 
-/* Bring n to where an open with these flags may be granted. [N] */
-static int make_ready(struct tier *t, struct node *n, bool wr, bool trunc)
+int make_ready(struct tier *t, struct node *n, bool wr, bool trunc)
 {
 	int r = learn_locked(t, n);
 
@@ -107,10 +106,17 @@ static int make_ready(struct tier *t, struct node *n, bool wr, bool trunc)
 			r = stub_empty(t, n);
 			continue;
 		}
+		if (trunc && n->over) {
+			r = overflow_empty(t, n);
+			continue;
+		}
 		if (wr && node_is_cold(n)) {
 			r = recall_node(t, n, false);
 			continue;
 		}
+		/* Which of the two is the older copy nobody knows yet. */
+		if (n->over && atomic_load(&t->frozen))
+			return -EIO;
 		if (node_is_cold(n))
 			r = cold_load(t, n->cold, node_hot_id(t, n).ino);
 		return r;
@@ -250,6 +256,9 @@ int tier_adopt_open(struct tier *t, uint64_t nodeid, const struct hot_fh *fh, in
 	if (r)
 		return r;
 	node_lock(t, n);
+	/* The kernel had it open for its page cache, so there is no mapping past it. */
+	if (!backing && !(flags & O_DIRECT))
+		node_flag(n, 0, NODE_MAPPED);
 	if (node_is_cold(n)) {
 		/* The kernel reads no stub by itself. */
 		r = backing ? -EUCLEAN : cold_load(t, n->cold, node_hot_id(t, n).ino);
@@ -319,63 +328,13 @@ int tier_file_fd(struct tier *t, struct file *f)
 	return fd;
 }
 
-ssize_t tier_read(struct tier *t, struct file *f, void *buf, size_t len, uint64_t off)
-{
-	int fd = atomic_load_explicit(&f->fd, memory_order_acquire);
-
-	if (fd < 0) {
-		/* Entered before the look: what is recalled and freed now waits for this read. */
-		unsigned parity = read_enter(t);
-		bool cold = node_is_cold(f->n);
-		ssize_t n = cold ? cold_read(t, f->cold, buf, len, off) : 0;
-
-		read_exit(t, parity);
-		if (cold)
-			return n;
-		fd = tier_file_fd(t, f);
-		if (fd == -EXDEV)
-			return cold_read(t, f->cold, buf, len, off);
-		if (fd < 0)
-			return fd;
-	}
-	return pread_full(fd, buf, len, (off_t)off);
-}
-
-int64_t tier_seek(struct tier *t, struct file *f, int64_t off, int whence)
-{
-	int fd = tier_file_fd(t, f);
-
-	if (fd >= 0) {
-		off_t r = lseek(fd, off, whence);
-
-		return r < 0 ? -errno : r;
-	}
-	if (fd != -EXDEV)
-		return fd;
-	const struct object *o = f->cold->obj;
-
-	if (off < 0 || (uint64_t)off >= o->size)
-		return -ENXIO;
-	if (o->stream_len == o->size)
-		return whence == SEEK_DATA ? off : (int64_t)o->size;
-	uint32_t i = range_after(o, (uint64_t)off);
-
-	if (whence == SEEK_DATA) {
-		if (i == o->nranges)
-			return -ENXIO;
-		return MAX(off, (int64_t)o->ranges[i].off);
-	}
-	if (i == o->nranges || o->ranges[i].off > (uint64_t)off)
-		return off;
-	while (i + 1 < o->nranges && o->ranges[i + 1].off == o->ranges[i].off + o->ranges[i].len)
-		i++;
-	return (int64_t)MIN(o->ranges[i].off + o->ranges[i].len, o->size);
-}
-
 int tier_hold(struct tier *t, struct node *n)
 {
 	node_lock(t, n);
 	int r = node_has(n, NODE_REG) ? make_ready(t, n, true, false) : 0;
+
+	if (!r && n->over)
+		r = overflow_return(t, n);
 
 	if (!r)
 		n->opens++;
@@ -388,28 +347,4 @@ void tier_unhold(struct tier *t, struct node *n)
 	node_lock(t, n);
 	n->opens--;
 	node_unlock(t, n);
-}
-
-int tier_truncate(struct tier *t, struct node *n, uint64_t size)
-{
-	node_lock(t, n);
-	int r = make_ready(t, n, true, size == 0);
-
-	if (!r)
-		n->opens++;
-	node_unlock(t, n);
-	if (r)
-		return r;
-	/* truncate(2), not ftruncate(2): the two differ in whether an equal size changes times. */
-	cleanup_fd int fd = node_open(t, n, O_PATH | O_NOFOLLOW);
-	char p[32];
-
-	if (fd < 0)
-		r = fd;
-	else if (truncate(hot_fd_path(fd, p), (off_t)size)) /* user effect */
-		r = -errno;
-	node_lock(t, n);
-	n->opens--;
-	node_unlock(t, n);
-	return r;
 }

@@ -11,7 +11,7 @@
  * -> frames punched A power cut before the syncfs may bring the name back: then row and object are
  * still there.
  */
-#include "tier_int.h"
+#include "overflow.h"
 
 #include "spill/durable.h"
 
@@ -333,6 +333,9 @@ static int free_tombs(struct tier *t, const struct tomb *tb, size_t n)
 		freed_forget(&fr);
 	else
 		freed_release(t, &fr);
+	for (size_t i = 0; i < n && !r; i++)
+		if (!tb[i].obj.v) /* it was partial */
+			store_overflow_remove(t->store, tb[i].id);
 	return r;
 }
 
@@ -464,7 +467,7 @@ void *janitor_main(void *arg)
 		janitor_flush(t);
 		trend_tick(t);
 		now = clock_mono_ns();
-		if (now - last_free > FREE_MS * 1000000ull) {
+		if (now - last_free > FREE_MS * 1000000ull || space_waited_for(t)) {
 			int r = janitor_free(t);
 
 			if (r)
@@ -518,19 +521,25 @@ void tier_unlinked(struct tier *t, int fd)
 	if (S_ISREG(st.st_mode)) {
 		struct file_row row = {.id = hot_id_of_fh(t->hot, &fh, st.st_ino)};
 		struct marker mk;
+		bool partial = false;
 
 		atomic_fetch_sub(&t->n_regular, 1);
 		if (n) {
 			node_lock(t, n);
+			partial = n->over;
 			if (n->cold)
 				row.obj = n->cold->mk.obj;
 			else if (n->rel) /* about to become a stub */
 				row.obj = n->rel->obj;
 			node_unlock(t, n);
 		}
-		if (!row.obj.v && !hot_marker_get(fd, &mk))
+		if (!row.obj.v && !hot_marker_get(fd, &mk)) {
 			row.obj = mk.obj;
-		if (row.obj.v)
+			partial = partial || mk.state == RES_PARTIAL;
+		}
+		if (partial)
+			row.obj.v = 0;
+		if (row.obj.v || partial)
 			defer_put(t, DEFER_TOMB, &row);
 	}
 	/* The kernel may still refer to the inode (an open file, a working directory): keep it

@@ -2,7 +2,7 @@
  * From names, handles and descriptors to nodes, and back to descriptors; what a node's marker says
  * is learned here, once.
  */
-#include "tier_int.h"
+#include "overflow.h"
 
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -56,6 +56,19 @@ int node_learn(struct tier *t, struct node *n, int fd, const struct stat *st)
 	int r = hot_marker_get(fd, &mk);
 
 	if (r == -ENODATA || r == -EOPNOTSUPP) {
+		node_flag(n, NODE_RES_KNOWN, 0);
+		return 0;
+	}
+	if (!r && mk.state == RES_PARTIAL) {
+		r = overflow_load(t, n, st);
+		if (r) {
+			log_err("inode %llu: the part of it that is in the store's overflow cannot "
+				"be had (%s): its content cannot be proved right; is it the right "
+				"store?",
+				(unsigned long long)st->st_ino, strerror(-r));
+			atomic_fetch_add(&t->n_errors, 1);
+			node_flag(n, NODE_DAMAGED, 0);
+		}
 		node_flag(n, NODE_RES_KNOWN, 0);
 		return 0;
 	}

@@ -5,7 +5,7 @@
  * marker on disk, so a daemon that takes over an old mount starts with an empty table. While a node
  * exists, its residency in memory is the truth: all changes of residency go through this daemon.
  */
-#include "tier_int.h"
+#include "overflow.h"
 
 #include <sys/stat.h>
 
@@ -50,6 +50,7 @@ static void node_free(struct tier *t, struct node *n)
 	if (node_has(n, NODE_KEPT) && t->orphan)
 		t->orphan(t->orphan_ctx, n->nodeid, -1);
 	cold_unref(n->cold);
+	overflow_free(n->over);
 	free(n->fh);
 	free(n);
 	atomic_fetch_sub(&t->n_nodes, 1);

@@ -6,7 +6,8 @@
  * is the coarser view (a RELEASE comes later than the kernel's end), so what is granted here is
  * never refused there. Mediated are: stubs, and whoever opens such a file while one of its readers
  * has it open still; writers that append; and writers while the disk is nearly full: they can be
- * made to wait (DESIGN.md section 8).
+ * made to wait, or to go on in the store
+ * (DESIGN.md section 8); so are those of an engine's ingest directory.
  *
  * A shared mapping outlives its RELEASE. While one may be left that can be written to, the file
  * stays passthrough, as the pages that a mediated reader would be served from would not follow it,
@@ -115,7 +116,7 @@ static int pass(struct tier *t, struct node *n, int flags, int fd)
 
 	/* n->rel: a release that is being taken back leaves its marker for a while, and a daemon
 	 * that died then must find nobody who reads past it. */
-	if (!t->pass.open || n->mediated || n->rel || atomic_load(&t->pass_off))
+	if (!t->pass.open || n->mediated || n->over || n->rel || atomic_load(&t->pass_off))
 		return 0;
 	if (n->backing && !is_writing(flags)) /* as all who have it open */
 		return n->backing;
@@ -127,7 +128,8 @@ static int pass(struct tier *t, struct node *n, int flags, int fd)
 		r = may_write(fd, flags);
 	/* O_APPEND: the kernel's own file would go on appending after fcntl(2) has turned it off.
 	 */
-	bool through = is_writing(flags) && (disk_is_tight(t) || flags & O_APPEND);
+	bool through = is_writing(flags) &&
+		       (disk_is_tight(t) || flags & O_APPEND || layers_class_ingest(n->cls));
 
 	if (!r && !n->backing && !(through && unmapped(t, n))) {
 		int id = backing_open(t, fd);

@@ -6,6 +6,7 @@
  * excluded meanwhile; the snapshot is compared again under the lease (release.c).
  */
 #include "batch.h"
+#include "overflow.h"
 
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -95,12 +96,12 @@ static int put_piece(struct spill_batch *b, const void *data, size_t len)
 }
 
 /* Read the stream of o from fd through b->buf: hash it and hand it on. -EAGAIN: the file shrank. */
-static int read_stream(struct spill_batch *b, int fd, struct object *o, uint64_t *ret_xx,
-		       piece_fn fn)
+static int read_stream(struct spill_batch *b, struct node *n, int fd, struct object *o,
+		       uint64_t *ret_xx, piece_fn fn)
 {
 	struct range whole = {0, o->size};
 	const struct range *rg = o->nranges ? o->ranges : &whole;
-	uint32_t n = o->nranges ? o->nranges : 1;
+	uint32_t nrg = o->nranges ? o->nranges : 1;
 	XXH3_state_t *xx = XXH3_createState();
 	int r = 0;
 
@@ -108,12 +109,12 @@ static int read_stream(struct spill_batch *b, int fd, struct object *o, uint64_t
 		return -ENOMEM;
 	XXH3_64bits_reset(xx);
 	sha256_reset(b->sha);
-	for (uint32_t i = 0; i < n && !r; i++) {
+	for (uint32_t i = 0; i < nrg && !r; i++) {
 		uint64_t off = rg[i].off, end = rg[i].off + rg[i].len;
 
 		while (off < end && !r) {
 			size_t want = MIN(BATCH_BUF, end - off);
-			ssize_t got = pread_full(fd, b->buf, want, (off_t)off);
+			ssize_t got = content_read(b->t, n, fd, b->buf, want, off);
 
 			if (got != (ssize_t)want) {
 				r = got < 0 ? (int)got : -EAGAIN;
@@ -138,12 +139,13 @@ static int writer_ready(struct spill_batch *b)
 	return b->w ? 0 : store_writer_begin(b->t->store, &b->w);
 }
 
-static int copy_small(struct spill_batch *b, int fd, struct object **po, struct bobj **ret)
+static int copy_small(struct spill_batch *b, struct node *n, int fd, struct object **po,
+		      struct bobj **ret)
 {
 	struct object *o = *po;
 	uint64_t xx;
-	int r = read_stream(b, fd, o, &xx,
-			    NULL); /* leaves the whole stream in b->buf only if in one range */
+	/* Leaves the whole stream in b->buf only if it is in one range. */
+	int r = read_stream(b, n, fd, o, &xx, NULL);
 
 	if (r)
 		return r;
@@ -154,8 +156,8 @@ static int copy_small(struct spill_batch *b, int fd, struct object **po, struct 
 		size_t at = 0;
 
 		for (uint32_t i = 0; i < o->nranges; i++) {
-			ssize_t got = pread_full(fd, b->buf + at, o->ranges[i].len,
-						 (off_t)o->ranges[i].off);
+			ssize_t got = content_read(b->t, n, fd, b->buf + at, o->ranges[i].len,
+						   o->ranges[i].off);
 
 			if (got != (ssize_t)o->ranges[i].len)
 				return got < 0 ? (int)got : -EAGAIN;
@@ -189,7 +191,8 @@ known:
 	return *ret ? 0 : r;
 }
 
-static int copy_large(struct spill_batch *b, int fd, struct object **po, struct bobj **ret)
+static int copy_large(struct spill_batch *b, struct node *n, int fd, struct object **po,
+		      struct bobj **ret)
 {
 	struct object *o = *po;
 	uint64_t xx;
@@ -201,7 +204,7 @@ static int copy_large(struct spill_batch *b, int fd, struct object **po, struct 
 	for (size_t i = 0; i < b->n && !maybe; i++)
 		maybe = b->v[i]->bo->o->size == o->size;
 	if (maybe) { /* hashing first costs one reading, storing twice costs more */
-		r = read_stream(b, fd, o, &xx, NULL);
+		r = read_stream(b, n, fd, o, &xx, NULL);
 		if (!r)
 			r = dedup(b, o, ret);
 		if (!r && !(*ret)->have_xx) {
@@ -220,7 +223,7 @@ static int copy_large(struct spill_batch *b, int fd, struct object **po, struct 
 		b->err = r;
 		return r;
 	}
-	r = read_stream(b, fd, o, &xx, put_piece);
+	r = read_stream(b, n, fd, o, &xx, put_piece);
 	if (r == -EAGAIN || r == -EIO) { /* the hot file's trouble, not the store's */
 		int d = store_writer_large_drop(b->w);
 
@@ -271,7 +274,8 @@ static struct bobj *premigrated(struct spill_batch *b, struct node *n, const str
 }
 
 /* Describe the content: ranges for sparse files. */
-static int describe(int fd, const struct stat *st, struct object **ret)
+static int describe(struct tier *t, struct node *n, int fd, const struct stat *st,
+		    struct object **ret)
 {
 	struct object *o = calloc(1, sizeof(*o));
 	bool dense = true;
@@ -279,13 +283,17 @@ static int describe(int fd, const struct stat *st, struct object **ret)
 	if (!o)
 		return -ENOMEM;
 	o->size = (uint64_t)st->st_size;
-	if ((uint64_t)st->st_blocks * 512 < o->size) {
-		int r = hot_ranges(fd, o->size, &o->ranges, &o->nranges, &dense);
+	io_shared(t, n);
+	int r = 0;
 
-		if (r) {
-			free(o);
-			return r;
-		}
+	if (n->over)
+		r = overflow_ranges(n->over, fd, o->size, &o->ranges, &o->nranges, &dense);
+	else if ((uint64_t)st->st_blocks * 512 < o->size)
+		r = hot_ranges(fd, o->size, &o->ranges, &o->nranges, &dense);
+	io_unlock(t, n);
+	if (r) {
+		free(o);
+		return r;
 	}
 	if (dense)
 		o->stream_len = o->size;
@@ -327,16 +335,16 @@ int premigrate(struct spill_batch *b, int fd, struct node *n, struct stat *st, i
 		if (c > *ret_snap - TICK_NS)
 			return -EBUSY; /* a clock that was set back: leave it alone */
 	}
-	int r = describe(fd, st, &o);
+	int r = describe(b->t, n, fd, st, &o);
 
 	if (r)
 		return r;
 	if (o->stream_len == 0)
 		r = -ENODATA; /* all holes: nothing to free */
 	else if (o->stream_len < FRAME_SIZE)
-		r = copy_small(b, fd, &o, ret);
+		r = copy_small(b, n, fd, &o, ret);
 	else
-		r = copy_large(b, fd, &o, ret);
+		r = copy_large(b, n, fd, &o, ret);
 	object_free(o); /* NULL when the batch keeps it */
 	if (!r && (fstat(fd, &after) || !same_times(st, &after)))
 		r = -EBUSY;

@@ -8,7 +8,7 @@
  * copy is still the truth and whatever was refilled is punched again. The order "data before
  * marker" is invariant 2.
  */
-#include "tier_int.h"
+#include "overflow.h"
 
 #include "spill/durable.h"
 
@@ -56,7 +56,7 @@ static int refill_sink(void *ctx, const void *data, size_t len, uint64_t stream_
 	return 0;
 }
 
-static int refill(struct tier *t, int fd, const struct object *o)
+int object_refill(struct tier *t, int fd, const struct object *o)
 {
 	struct refill rf = {.t = t, .fd = fd, .o = o};
 	struct store_pos bad = {0};
@@ -103,7 +103,7 @@ static int recall_fd(struct tier *t, int fd, const struct cold *c, struct marker
 		return r;
 	struct timespec times[2] = {st.st_atim, st.st_mtim};
 
-	r = refill(t, fd, c->obj);
+	r = object_refill(t, fd, c->obj);
 	if (!r)
 		r = d_fdatasync(fd);
 	if (!r)
@@ -123,6 +123,19 @@ static int recall_fd(struct tier *t, int fd, const struct cold *c, struct marker
 	if (hot_marker_set(fd, mk))
 		mk->state = RES_RECALLING;
 	return r;
+}
+
+/* A file that would fill the hot tier is given to a writer in the overflow instead. */
+static bool too_large(struct tier *t, const struct object *o)
+{
+	struct statvfs sv;
+
+	if (!overflow_wanted(t, o->stream_len) || hot_statfs(t->hot, &sv))
+		return false;
+	uint64_t all = (uint64_t)(sv.f_blocks - sv.f_bfree) + sv.f_bavail;
+	uint64_t would = (uint64_t)(sv.f_blocks - sv.f_bfree) + o->stream_len / sv.f_frsize;
+
+	return would * 100 >= all * t->cfg->critical;
 }
 
 int recall_node(struct tier *t, struct node *n, bool keep)
@@ -147,18 +160,28 @@ int recall_node(struct tier *t, struct node *n, bool keep)
 
 	cleanup_fd int fd = node_open(t, n, O_RDWR | O_NOFOLLOW | O_NOATIME);
 
+	bool over = fd >= 0 && !keep && too_large(t, c->obj);
+
 	if (fd < 0)
 		r = fd;
+	else if (over)
+		r = overflow_from_object(t, fd, c->obj, &mk, id);
 	else
 		r = recall_fd(t, fd, c, &mk);
 	keep = keep && !r && !fstat(fd, &st);
 
+	io_exclusive(t, n);
 	node_lock(t, n);
+	if (!r && over && (fstat(fd, &st) || overflow_load(t, n, &st))) {
+		node_flag(n, NODE_DAMAGED, 0);
+		r = -EIO;
+	}
+	io_unlock(t, n);
 	if (r) {
 		c->mk = mk;
 		atomic_store(&n->res, RES_SPILLED);
 	} else {
-		atomic_store(&n->res, RES_RESIDENT);
+		atomic_store(&n->res, over ? RES_PARTIAL : RES_RESIDENT);
 		n->cold = NULL;
 		cold_unref(c); /* the node's */
 		atomic_fetch_add(&t->n_recalled_bytes, c->mk.size);
@@ -205,6 +228,8 @@ int stub_empty(struct tier *t, struct node *n)
 	}
 	if (!r)
 		r = d_fsync(fd);
+	if (!r) /* of a partial file that was emptied before a crash */
+		store_overflow_remove(t->store, node_hot_id(t, n));
 
 	node_lock(t, n);
 	if (emptied) {

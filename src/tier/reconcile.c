@@ -8,7 +8,7 @@
  * agree, invariant 7) marker without a row                                   the row is made again
  * (restored tree, lost index)
  */
-#include "tier_int.h"
+#include "overflow.h"
 
 #include "spill/durable.h"
 
@@ -99,7 +99,8 @@ static int scan_file(void *ctx, int dirfd, const char *name, const struct stat *
 		return 0;
 	cleanup_fd int fd = openat(dirfd, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
 
-	if (fd < 0 || hot_marker_get(fd, &mk) || node_of_fd(t, fd, &n, &now))
+	if (fd < 0 || hot_marker_get(fd, &mk) || mk.state == RES_PARTIAL ||
+	    node_of_fd(t, fd, &n, &now))
 		return 0;
 	if (s->n == s->cap) {
 		size_t cap = s->cap ? 2 * s->cap : 1024;
@@ -143,6 +144,7 @@ static ssize_t match_page(struct scan *s, struct hot_id *after)
 	for (ssize_t i = 0; i < n; i++) {
 		struct hot_fh fh;
 		struct marker mk;
+		int r;
 
 		if (bsearch(&rows[i].id, s->seen, s->n, sizeof(*s->seen), id_cmp) ||
 		    !hot_fh_of_id(t->hot, rows[i].id, &fh))
@@ -151,7 +153,8 @@ static ssize_t match_page(struct scan *s, struct hot_id *after)
 
 		if (fd == -ESTALE)
 			defer_put(t, DEFER_TOMB, &rows[i]);
-		else if (fd >= 0 && hot_marker_get(fd, &mk) == -ENODATA)
+		else if (fd >= 0 && (r = hot_marker_get(fd, &mk),
+				     r == -ENODATA || (!r && mk.state == RES_PARTIAL)))
 			defer_put(t, DEFER_DROP, &rows[i]);
 	}
 	if (n > 0)
@@ -191,6 +194,8 @@ void *reconcile_main(void *arg)
 		atomic_fetch_add(&t->n_regular, s.regular);
 		if (t->unclean && !atomic_load(&t->scan_due))
 			match_rows(&s);
+		if (t->unclean && !atomic_load(&t->scan_due) && !atomic_load(&t->stop))
+			overflow_sweep(t);
 		if (!atomic_load(&t->stop)) /* else the next mount has to do it again */
 			atomic_store(&t->regular_known, true);
 	} else if (r != -EINTR) {

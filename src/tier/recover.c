@@ -2,7 +2,7 @@
  * What happens at mount: are these two tiers each other's, is either older than the other
  * remembers, and what did an unclean stop leave (the table in DESIGN.md section 4).
  */
-#include "tier_int.h"
+#include "overflow.h"
 
 #include "spill/durable.h"
 
@@ -98,6 +98,15 @@ static int resolve(struct tier *t, const struct file_row *row, bool *drop, bool 
 			r = d_futimens(fd, times);
 		mk.state = RES_SPILLED;
 		return r ? r : hot_marker_set(fd, &mk);
+	}
+	/* It was partial, and all of that is still here. */
+	int over = store_overflow_open(t->store, row->id, false);
+
+	if (over >= 0) {
+		close(over);
+		*drop = true;
+		r = overflow_marker(fd);
+		return r ? r : d_fsync(fd);
 	}
 	/* All of it is still here? Blocks do not tell: the marker may have brought one. Of a file
 	 * with holes of its own it cannot be told without the object. */

@@ -10,7 +10,7 @@
  * changed: an open for writing waits until the marker is durably gone. So whatever a crash leaves
  * under a SPILLING marker is either the object's data or holes.
  */
-#include "tier_int.h"
+#include "overflow.h"
 
 #include "spill/durable.h"
 
@@ -49,6 +49,12 @@ static void finish_locked(struct tier *t, struct release_entry *e, int err)
 	e->n->rel = NULL;
 	e->err = err;
 	node_wake(t, e->n);
+}
+
+/* What the inode said before: nothing, or "partial". */
+static int marker_back(const struct node *n, int fd)
+{
+	return n->over ? overflow_marker(fd) : hot_marker_drop(fd);
 }
 
 static void drop_fd(struct release_entry *e)
@@ -104,7 +110,7 @@ static void begin(struct tier *t, struct release_entry *e)
 	}
 	if (r) {
 		if (e->started) {
-			hot_marker_drop(fd);
+			marker_back(n, fd);
 			d_fsync(fd);
 		}
 		node_lock(t, n);
@@ -117,7 +123,7 @@ static void begin(struct tier *t, struct release_entry *e)
 /* Undo a marker that was set; a waiting open for writing goes on only after it is durably gone. */
 static void cancel(struct tier *t, struct release_entry *e, int err)
 {
-	int r = hot_marker_drop(e->fd);
+	int r = marker_back(e->n, e->fd);
 
 	if (!r)
 		r = d_fsync(e->fd);
@@ -164,6 +170,9 @@ static void punch(struct tier *t, struct release_entry *e)
 	node_busy_set(n);
 	node_unlock(t, n);
 
+	struct stat before, st;
+	bool known = !fstat(e->fd, &before);
+
 	/* From the first punch on the file is a stub, whatever fails: the marker is durable. */
 	int r = hot_punch_all(e->fd, mk.size);
 
@@ -189,10 +198,8 @@ static void punch(struct tier *t, struct release_entry *e)
 		c->mk.state = RES_SPILLING;
 		node_unlock(t, n);
 	}
-	struct stat st;
-
-	if (!fstat(e->fd, &st) && st.st_blocks < e->st.st_blocks)
-		e->freed_bytes = (uint64_t)(e->st.st_blocks - st.st_blocks) * 512;
+	if (known && !fstat(e->fd, &st) && st.st_blocks < before.st_blocks)
+		e->freed_bytes = (uint64_t)(before.st_blocks - st.st_blocks) * 512;
 
 	node_lock(t, n);
 	drop_fd(e);
@@ -200,6 +207,9 @@ static void punch(struct tier *t, struct release_entry *e)
 	node_flag(n, 0, NODE_MAPPED); /* the lease proved it */
 	e->done = true;
 	finish_locked(t, e, 0);
+	node_unlock(t, n);
+	overflow_spilled(t, n);
+	node_lock(t, n);
 	node_busy_clear(t, n);
 	node_unlock(t, n);
 	atomic_fetch_add(&t->n_spilled_bytes, mk.size);

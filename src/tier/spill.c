@@ -12,6 +12,7 @@
  * (spill_lock).
  */
 #include "batch.h"
+#include "overflow.h"
 
 #include <fcntl.h>
 #include <linux/fs.h>
@@ -95,7 +96,8 @@ static bool times_fit(const struct stat *st)
 	return ts_to_ns(&st->st_mtim, &ns) && ts_to_ns(&st->st_ctim, &ns);
 }
 
-static int verdict_of(struct tier *t, struct node *n, int fd, const struct stat *st)
+/* Also counts what a partial file has in the overflow. */
+static int verdict_of(struct tier *t, struct node *n, int fd, struct stat *st)
 {
 	int v;
 
@@ -112,11 +114,23 @@ static int verdict_of(struct tier *t, struct node *n, int fd, const struct stat 
 		v = SPILL_IS_BUSY;
 	else
 		v = SPILL_QUEUED;
+	if (n->over)
+		st->st_blocks += (blkcnt_t)overflow_blocks(n->over);
 	node_unlock(t, n);
 	return v;
 }
 
 int spill_batch_add(struct spill_batch *b, int dirfd, const char *name, const char *path)
+{
+	int fd = openat(dirfd, name, O_RDONLY | O_NOFOLLOW | O_NOATIME | O_NONBLOCK | O_CLOEXEC);
+
+	if (fd < 0)
+		return errno == ELOOP || errno == ENXIO || errno == ENOENT ? SPILL_NOT_ELIGIBLE
+									   : -errno;
+	return spill_batch_add_fd(b, fd, path);
+}
+
+int spill_batch_add_fd(struct spill_batch *b, int taken, const char *path)
 {
 	struct tier *t = b->t;
 	struct node *n = NULL;
@@ -124,15 +138,10 @@ int spill_batch_add(struct spill_batch *b, int dirfd, const char *name, const ch
 	struct stat st;
 	int64_t snap;
 	int attr_flags = 0;
+	cleanup_fd int fd = taken;
 
 	if (pin_keeps(t, path, NULL))
 		return SPILL_IS_PINNED;
-	cleanup_fd int fd =
-		openat(dirfd, name, O_RDONLY | O_NOFOLLOW | O_NOATIME | O_NONBLOCK | O_CLOEXEC);
-
-	if (fd < 0)
-		return errno == ELOOP || errno == ENXIO || errno == ENOENT ? SPILL_NOT_ELIGIBLE
-									   : -errno;
 	int r = node_of_fd(t, fd, &n, &st);
 
 	if (r)

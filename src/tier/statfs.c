@@ -8,7 +8,7 @@
  * pause of a network disk. After that it counts for nothing, neither as space nor as use: the
  * numbers are the hot tier's own. When the store answers again it counts at once.
  */
-#include "tier_int.h"
+#include "overflow.h"
 
 #define ASK_MS   300   /* statfs of the store */
 #define PROBE_MS 10000 /* and a read that reaches its disk */
@@ -32,6 +32,8 @@ static int ask(struct tier *t, uint64_t *probed_ns)
 	t->space_known = true;
 	t->space_ns = clock_mono_ns();
 	pthread_mutex_unlock(&t->space_lock);
+	overflow_refresh(t);
+	space_looked(t);
 	return 0;
 }
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * Answers to spillctl: numbers, single files, directories, layers.
  */
+#include "overflow.h"
 #include "policy.h"
-#include "tier_int.h"
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -36,10 +36,12 @@ int tier_status(struct tier *t, struct tier_status *ret)
 	pthread_mutex_unlock(&t->trend_lock);
 	ret->files_premigrated = tot.files_premigrated;
 	ret->files_spilled = tot.files_spilled;
+	ret->files_partial = store_overflow_files(t->store);
 	ret->files_resident = UINT64_MAX;
 	if (atomic_load(&t->regular_known)) {
-		long long n = atomic_load(&t->n_regular) -
-			      (long long)(tot.files_premigrated + tot.files_spilled);
+		long long n =
+			atomic_load(&t->n_regular) -
+			(long long)(tot.files_premigrated + tot.files_spilled + ret->files_partial);
 
 		ret->files_resident = n > 0 ? (uint64_t)n : 0;
 	}
@@ -138,6 +140,8 @@ static int info_of_fd(struct tier *t, int fd, const char *path, struct tier_info
 		ret->obj = n->cold->mk.obj;
 		memcpy(ret->hash16, n->cold->mk.hash16, 16);
 	}
+	if (n->over)
+		ret->stored_bytes = overflow_blocks(n->over) * 512;
 	node_unlock(t, n);
 	if (!r)
 		r = tier_fix_attr(t, n, fd, &st);
@@ -233,7 +237,7 @@ static int measure_file(void *ctx, int dirfd, const char *name, const struct sta
 		return 0;
 	cleanup_fd int fd = openat(dirfd, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
 
-	if (fd >= 0 && !hot_marker_get(fd, &mk)) {
+	if (fd >= 0 && !hot_marker_get(fd, &mk) && mk.state != RES_PARTIAL) {
 		m->l->spilled_files++;
 		m->l->spilled_bytes += mk.size;
 	}

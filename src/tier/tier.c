@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * Life of the tier: put together, recover, run, close.
  */
-#include "tier_int.h"
+#include "overflow.h"
 
 #include "spill/durable.h"
 
@@ -27,6 +27,7 @@ static int init_locks(struct tier *t)
 	pthread_mutex_init(&t->auto_lock, NULL);
 	pthread_mutex_init(&t->space_lock, NULL);
 	pthread_mutex_init(&t->trend_lock, NULL);
+	io_locks_init(t);
 	pthread_condattr_init(&ca);
 	pthread_condattr_setclock(&ca, CLOCK_MONOTONIC);
 	pthread_cond_init(&t->auto_cond, &ca);
@@ -40,6 +41,7 @@ static void tier_free(struct tier *t)
 	if (!t)
 		return;
 	nodes_done(t);
+	io_locks_done(t);
 	fdcache_free(t->fds);
 	janitor_done(t);
 	layerrefs_done(t);

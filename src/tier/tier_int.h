@@ -17,6 +17,7 @@
 #include <stdatomic.h>
 
 #define NODE_STRIPES 1024
+#define IO_STRIPES   256
 #define TABLE_SHARDS 64
 
 /* What a stub's readers need; shared by the node and every open file that reads cold. */
@@ -27,6 +28,7 @@ struct cold {
 };
 
 struct release_entry;
+struct overflow;
 
 enum {
 	NODE_REG = 1 << 0,       /* a regular file */
@@ -64,6 +66,7 @@ struct node {
 	atomic_int pin_fd;      /* O_PATH fd that keeps an unlinked inode for the kernel, or -1 */
 	struct cold *cold;      /* of a stub [N] */
 	struct release_entry *rel; /* being released right now [N] */
+	struct overflow *over;     /* of a partial file, see overflow.h */
 	struct hot_fh *fh;         /* only when it cannot be recomputed from nodeid */
 };
 
@@ -130,6 +133,8 @@ struct tier {
 	void *orphan_ctx;
 	bool resumed; /* the kernel knows more nodes than we do */
 	struct stripe stripes[NODE_STRIPES];
+	pthread_rwlock_t io[IO_STRIPES]; /* see overflow.h */
+	atomic_llong overflow_room; /* bytes that may go to the overflow before the next look */
 	struct node *root;
 	struct fdcache *fds;
 	struct stat root_st;
@@ -164,6 +169,8 @@ struct tier {
 	char parked[160];      /* auto_lock */
 	uint64_t relief;       /* batches that freed space; auto_lock */
 	uint64_t hopeless;     /* rounds that freed nothing; auto_lock */
+	uint64_t looks;        /* at the store's space; auto_lock */
+	bool had_room;         /* in the store, at the last look; auto_lock */
 	unsigned waiters;      /* writers waiting for space; auto_lock */
 	atomic_ullong written; /* bytes, since mount */
 	atomic_bool pressed;   /* the critical mark is reached */
@@ -231,12 +238,16 @@ void cold_unref(struct cold *c);
 int cold_load(struct tier *t, struct cold *c, uint64_t ino);
 /* Read the original file's bytes of a stub. */
 ssize_t cold_read(struct tier *t, const struct cold *c, void *buf, size_t len, uint64_t off);
+/* SEEK_DATA or SEEK_HOLE in the original file. */
+int64_t cold_seek(const struct object *o, int64_t off, int whence);
 /* First data range of the object that ends behind off, or nranges. */
 uint32_t range_after(const struct object *o, uint64_t off);
 
 /* ---- file.c */
 struct hot_id node_hot_id(struct tier *t, const struct node *n);
 bool node_is_cold(const struct node *n); /* served from the store: spilled or being recalled */
+/* Bring n to where an open for reading, for writing, or with O_TRUNC may be granted. [N] */
+int make_ready(struct tier *t, struct node *n, bool wr, bool trunc);
 /* Wait until no spill or recall is under way on n, cancelling a release. [N] */
 void node_settle(struct tier *t, struct node *n);
 
@@ -274,6 +285,9 @@ int layers_flush(struct tier *t);
 /* ---- recall.c: node lock held on entry and exit, dropped in between; res must be SPILLED and not
  * busy. keep: leave the row as premigrated; otherwise the copy is given up (a write follows). */
 int recall_node(struct tier *t, struct node *n, bool keep);
+/* Write the object's data into fd, and compare its hash. -EIO, logged: it cannot be proved right.
+ */
+int object_refill(struct tier *t, int fd, const struct object *o);
 /* attr.c: a stub's inode has the user's mtime only in state SPILLED; a spill or recall that failed
  * half-way leaves it to the marker. Give it back. [N], not busy. */
 int stub_repair_times(struct tier *t, struct node *n);
@@ -292,6 +306,9 @@ void pins_status(struct tier *t, struct tier_status *ret);
 int pause_load(struct tier *t);
 bool pause_active(struct tier *t);
 
+/* ---- content.c: pread of an inode's data wherever it is; fd: the hot inode */
+ssize_t content_read(struct tier *t, struct node *n, int fd, void *buf, size_t len, uint64_t off);
+
 /* ---- spill.c */
 struct spill_batch;
 enum spill_verdict {
@@ -306,6 +323,8 @@ int spill_batch_new(struct tier *t, unsigned min_age_sec, uint64_t min_size,
 /* Offer one directory entry. Returns a verdict or -errno (the batch stays usable unless it is a
  * store error, see spill_batch_failed). path is for messages; copied. */
 int spill_batch_add(struct spill_batch *b, int dirfd, const char *name, const char *path);
+/* The same by a descriptor that can be read; taken. */
+int spill_batch_add_fd(struct spill_batch *b, int fd, const char *path);
 bool spill_batch_full(const struct spill_batch *b);
 int spill_batch_failed(const struct spill_batch *b); /* sticky store error or 0 */
 /* Commit, verify, release. Adds to *w; note() for each file that was not released. Frees the batch.
@@ -396,6 +415,10 @@ bool tier_space(struct tier *t, struct store_space *ret, unsigned *ret_silent_se
 void trend_tick(struct tier *t);
 
 /* ---- policy.c, auto.c */
+/* The store's space was looked at after what could be freed there was: waiting writers go on when
+ * there is room, and may give up when there is not. */
+void space_looked(struct tier *t);
+bool space_waited_for(struct tier *t); /* by a writer */
 void *auto_main(void *arg);
 void auto_kick(struct tier *t);
 

@@ -2,6 +2,7 @@
  * Spilling and recalling a tree on request, and for the policy: walk, collect batches, report.
  */
 #include "work.h"
+#include "overflow.h"
 
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -50,8 +51,8 @@ int work_spill_file(void *ctx, int dirfd, const char *name, const struct stat *s
 	k->w.files_seen++;
 	if (!report(k, path))
 		return -EINTR;
-	if (st->st_size == 0 ||
-	    st->st_blocks == 0) { /* nothing to free: empty, or a stub already */
+	/* Nothing to free: empty, or a stub already; a partial file is spilled to be compressed. */
+	if (st->st_size == 0 || (st->st_blocks == 0 && !store_overflow_files(k->t->store))) {
 		k->w.files_skipped++;
 		return 0;
 	}
@@ -146,8 +147,8 @@ static int recall_file(void *ctx, int dirfd, const char *name, const struct stat
 		node_settle(t, n);
 	if (!r && node_has(n, NODE_DAMAGED)) {
 		r = -EIO;
-	} else if (!r && node_is_cold(n)) {
-		r = recall_node(t, n, true);
+	} else if (!r && (node_is_cold(n) || n->over)) {
+		r = n->over ? overflow_return(t, n) : recall_node(t, n, true);
 		if (!r) {
 			k->w.files_done++;
 			k->w.bytes_done += (uint64_t)now.st_size;

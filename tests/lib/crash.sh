@@ -28,6 +28,7 @@
 
 NOW=0
 WAY=killed
+CRASH_OPTS=${CRASH_OPTS:-auto=off}
 T_SUPERVISOR=off # a death is a crash here; takeover.sh has the other kind
 
 crash_main()
@@ -48,7 +49,7 @@ crash_main()
 	crash_mkfs 48M "$IMG/base/store"
 	crash_disks base
 	mkdir "$DIR"
-	t_spillfs "$STORE" "$DIR"
+	t_spillfs "$STORE" "$DIR" "$CRASH_OPTS"
 	c_prepare "$DIR"
 	if crash_alive; then t_umount "$DIR"; else umount -l "$DIR"; fi
 	crash_away base keep
@@ -91,7 +92,7 @@ crash_main()
 crash_mount()
 {
 	local rc
-	"$SPILLFS" "$STORE" "$DIR" -o "auto=off,supervisor=$T_SUPERVISOR" >"$T_TMP/spillfs.log" 2>&1 </dev/null
+	"$SPILLFS" "$STORE" "$DIR" -o "$CRASH_OPTS,supervisor=$T_SUPERVISOR" >"$T_TMP/spillfs.log" 2>&1 </dev/null
 	rc=$?
 	t_note_daemons
 	return $rc

@@ -117,7 +117,7 @@ wrong()
 put proc/sys/kernel/osrelease <<<6.1.0-13-amd64
 wrong kernel.version WARN 0
 put proc/filesystems <<<$'nodev\tproc'
-wrong kernel.fuse FAIL 28
+wrong kernel.fuse FAIL 26
 rm "$root/dev/loop-control"
 wrong kernel.loop WARN 0
 put etc/containerd/config.toml <<<$'version = 2\nroot = "/var/lib/containerd'
@@ -131,7 +131,7 @@ wrong config.broken WARN 0
 mkdir -p "$root/etc/docker" && mkfifo "$root/etc/docker/daemon.json"
 wrong config.broken WARN 0
 put var/lib/kubelet/config.yaml <<<$'imageGCHighThresholdPercent: 60\nimageGCLowThresholdPercent: 70'
-wrong kubelet.image-gc FAIL 28
+wrong kubelet.image-gc FAIL 26
 proc 20 kubelet 900 kubelet '--eviction-hard=imagefs.available<40%'
 wrong kubelet.eviction WARN 0
 proc 20 kubelet 900 kubelet '--eviction-hard=imagefs.inodesFree<40%'
@@ -139,11 +139,11 @@ wrong kubelet.eviction-inodes WARN 0
 put var/lib/kubelet/config.yaml <<<'imageMaximumGCAge: 72h'
 wrong kubelet.max-age WARN 0
 proc 20 kubelet 400 kubelet
-wrong kubelet.started-before FAIL 28
+wrong kubelet.started-before FAIL 26
 sed -i 's,fuse.spillfs /dev/loop0,fuse.spillfs spillfs,' "$root/proc/self/mountinfo"
-wrong kubelet.sees-mount FAIL 28
+wrong kubelet.sees-mount FAIL 26
 rm "$root/sys/block/loop0/loop/backing_file"
-wrong kubelet.sees-mount FAIL 28
+wrong kubelet.sees-mount FAIL 26
 put etc/docker/daemon.json <<<'{"storage-driver": "zfs"}'
 wrong engine.driver WARN 0
 mkdir -p "$root/var/lib/docker"
@@ -158,11 +158,11 @@ wrong boot.order WARN 0
 : >"$root/etc/fstab"
 wrong boot.mount WARN 0
 rm "$root"/etc/fstab "$root"/etc/systemd/system/containerd.service.d/spillfs.conf
-wrong boot.mount FAIL 28
+wrong boot.mount FAIL 26
 sed -i 's/,x-systemd.before=[^ ]*//' "$root/etc/fstab"
 wrong boot.mount WARN 0
 sed -i '/fuse.spillfs/d' "$root/proc/self/mountinfo"
-wrong mount.state FAIL 28
+wrong mount.state FAIL 26
 rm -rf "$root/proc/self" "$root/run"
 wrong mount.none WARN 0
 ok "each thing that can be wrong"
@@ -217,7 +217,7 @@ t_ctl doctor --json --root "$root" "$dir" >"$out" 2>&1
 rc=$?
 took=$((SECONDS - t0))
 kill -CONT "$pid"
-t_check "exit code" "$rc" 28
+t_check "exit code" "$rc" 26
 t_check "stopped" "$(level mount.state)" FAIL
 ((took <= 60)) || fail "doctor took $took s"
 ok "a real mount (a stopped daemon: $took s)"

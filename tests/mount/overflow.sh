@@ -1,0 +1,130 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# One file of three times the hot tier, written in one go, sparsely, and at random; what a partial file can do; spilled
+# afterwards, and opened for writing again.
+# timeout: 240
+. "$(dirname "$0")/../lib/lib.sh"
+t_init
+t_need_daemon
+t_need_tool treesum
+HOT=$T_TMP/hot DIR=$T_TMP/hot/dir STORE=$T_TMP/store
+INGEST=$DIR/io.containerd.content.v1.content/ingest/1
+mkdir "$HOT" "$STORE"
+t_fs ext4 64M "$HOT"
+t_fs ext4 600M "$STORE"
+mkdir "$DIR"
+state()
+{
+	t_ctl info --json "$1" | jq -r '.state // .[0].state // .files[0].state'
+}
+none_left()
+{
+	[[ -z $(find "$STORE/overflow" -type f) ]]
+}
+used()
+{
+	df --output=pcent "$HOT" | tail -n 1 | tr -dc 0-9
+}
+t_spillfs "$STORE" "$DIR" auto=on,interval=1s,min-age=1h
+mkdir -p "$INGEST"
+
+# ---- in one go, as containerd's ingest does: create, write, fsync, rename
+t_data 1 $((180 << 20)) >"$T_TMP/big"
+cp "$T_TMP/big" "$INGEST/data" || fail "a file of three times the hot tier"
+sync "$INGEST/data"
+t_check "state" "$(state "$INGEST/data")" partial
+(($(used) <= 90)) || fail "the hot tier is $(used)% full"
+cmp "$T_TMP/big" "$INGEST/data" || fail "not as written"
+t_check "st_blocks" "$(($(stat -c %b "$INGEST/data") * 512 >= 180 << 20))" 1
+blobs=$DIR/io.containerd.content.v1.content/blobs/sha256
+mkdir -p "$blobs"
+blob=$blobs/$(sha256sum <"$T_TMP/big" | cut -c 1-64)
+mv "$INGEST/data" "$blob"
+cmp "$T_TMP/big" "$blob" || fail "not as written after a rename"
+
+# ---- what a partial file can do: the same on it and on a plain copy
+both()
+{
+	"$@" "$blob" && "$@" "$T_TMP/big"
+}
+printf NEW | dd of="$blob" bs=1 seek=100000000 conv=notrunc status=none
+printf NEW | dd of="$T_TMP/big" bs=1 seek=100000000 conv=notrunc status=none
+both truncate -s 150000001
+cmp "$T_TMP/big" "$blob" || fail "after truncation"
+both truncate -s 160000000
+cmp "$T_TMP/big" "$blob" || fail "after truncation to more"
+both fallocate -p -o 70000000 -l 20000000
+both fallocate -z -o 1000 -l 5000000
+cmp "$T_TMP/big" "$blob" || fail "after punching"
+both fallocate -l 161000000
+cmp "$T_TMP/big" "$blob" || fail "after fallocate"
+t_check "state" "$(state "$blob")" partial
+cp --sparse=always "$blob" "$T_TMP/again"
+cmp "$T_TMP/big" "$T_TMP/again" || fail "a copy by holes"
+mtime=$(stat -c %Y "$blob")
+touch -d '2004-04-04 04:04:04 UTC' "$blob"
+t_check "mtime" "$(stat -c %Y "$blob")" 1081051444
+((mtime > 1600000000)) || fail "mtime of a partial file: $mtime"
+chmod 4755 "$blob"
+setpriv --reuid 12345 --clear-groups dd if=/dev/zero bs=1 count=1 seek=150000000 conv=notrunc status=none 1<>"$blob" ||
+	fail "cannot write as another user"
+t_check "setuid after a write of somebody else" "$(stat -c %a "$blob")" 755
+printf '\0' | dd of="$T_TMP/big" bs=1 seek=150000000 conv=notrunc status=none
+
+# ---- a new mount finds it; check says nothing
+t_umount "$DIR"
+t_spillfs "$STORE" "$DIR" auto=on,interval=1s,min-age=1h
+t_check "state after mounting again" "$(state "$blob")" partial
+cmp "$T_TMP/big" "$blob" || fail "not as written after mounting again"
+t_ctl check -m "$DIR" >"$T_TMP/check.out" || fail "check: $(head -n 3 "$T_TMP/check.out")"
+
+# ---- spilled as any file, read, and opened for writing although it does not fit
+t_spill "$blob"
+t_check "state" "$(state "$blob")" spilled
+t_check "overflow files" "$(find "$STORE/overflow" -type f | wc -l)" 0
+cmp "$T_TMP/big" "$blob" || fail "not as written after spilling"
+printf AGAIN | dd of="$blob" bs=1 seek=120000000 conv=notrunc status=none || fail "a stub larger than the hot tier"
+printf AGAIN | dd of="$T_TMP/big" bs=1 seek=120000000 conv=notrunc status=none
+t_check "state" "$(state "$blob")" partial
+cmp "$T_TMP/big" "$blob" || fail "not as written after opening for writing"
+
+# ---- an open partial file that is emptied, and deleted: the store gets its space back
+: >"$blob"
+t_check "size" "$(stat -c %s "$blob")" 0
+t_check "overflow files" "$(find "$STORE/overflow" -type f | wc -l)" 0
+rm "$blob" "$T_TMP/again"
+t_must dd if="$T_TMP/big" of="$INGEST/data" bs=1M status=none
+t_check "state" "$(state "$INGEST/data")" partial
+rm "$INGEST/data"
+t_until 20 none_left || fail "the overflow of a deleted file stays"
+
+# ---- sparse, and at random, over what is there
+fio --name=random --filename="$INGEST/random" --rw=randwrite --bs=64k --size=180m --verify=crc32c --do_verify=1 \
+	--verify_fatal=1 --randseed=7 --verify_state_save=0 --fallocate=none >"$T_TMP/fio.out" 2>&1 ||
+	fail "random writes: $(tail -n 3 "$T_TMP/fio.out")"
+t_check "state" "$(state "$INGEST/random")" partial
+truncate -s 300G "$INGEST/sparse"
+for i in {1..60}; do
+	dd if="$T_TMP/big" of="$INGEST/sparse" bs=1M count=2 skip=$i seek=$((i * 5000)) conv=notrunc status=none ||
+		fail "sparse writes"
+done
+for i in {1..60}; do
+	cmp -n $((2 << 20)) -i $((i << 20)):$(((i * 5000) << 20)) "$T_TMP/big" "$INGEST/sparse" || fail "sparse"
+done
+rm "$INGEST"/*
+
+# ---- both full: ENOSPC, promptly, everything readable; goes on when there is space again
+t_until 20 none_left || fail "the overflow of a deleted file stays"
+start=$SECONDS
+dd if=/dev/urandom of="$INGEST/full" bs=1M status=none 2>"$T_TMP/dd.err" && fail "more than there is"
+grep -q 'No space left' "$T_TMP/dd.err" || fail "not ENOSPC: $(cat "$T_TMP/dd.err")"
+echo "full after $((SECONDS - start)) s at $(($(stat -c %s "$INGEST/full") >> 20)) MiB"
+(($(stat -c %s "$INGEST/full") > 450 << 20)) || fail "full too early"
+t_must cat "$INGEST/full" >/dev/null
+rm "$INGEST/full"
+t_until 20 none_left || fail "the overflow of a deleted file stays"
+cp "$T_TMP/big" "$INGEST/data" || fail "not again after it was full"
+cmp "$T_TMP/big" "$INGEST/data" || fail "wrong after it was full"
+t_ctl check -m "$DIR" >"$T_TMP/check.out" || fail "check: $(head -n 3 "$T_TMP/check.out")"
+t_umount "$DIR"
+ok
