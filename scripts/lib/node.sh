@@ -105,11 +105,19 @@ node_status()
 # Pid of the process whose end is the end of the mount (the supervisor), and of the daemon that serves it.
 node_main()
 {
-	cat "${SPILLFS_RUN_DIR:-/run/spillfs}"/*/pid 2>/dev/null | head -n 1
+	node_pid pid
 }
 node_daemon()
 {
-	cat "${SPILLFS_RUN_DIR:-/run/spillfs}"/*/daemon 2>/dev/null | head -n 1
+	node_pid daemon
+}
+# node_pid NAME: from the run directory of $NODE; those of earlier mounts stay as long as their guards.
+node_pid()
+{
+	local dir
+	for dir in "${SPILLFS_RUN_DIR:-/run/spillfs}"/*/; do
+		[ "$(cat "$dir/dir" 2>/dev/null)" != "$NODE" ] || cat "$dir/$1" 2>/dev/null
+	done
 }
 
 node_done()

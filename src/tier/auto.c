@@ -310,7 +310,7 @@ bool space_waited_for(struct tier *t)
 	return yes;
 }
 
-bool tier_wait_space(struct tier *t, unsigned timeout_ms)
+bool tier_wait_space(struct tier *t, unsigned timeout_ms, bool absorbs)
 {
 	struct timespec until;
 
@@ -332,7 +332,7 @@ bool tier_wait_space(struct tier *t, unsigned timeout_ms)
 			break;
 		t->auto_kick = true;
 	}
-	bool yes = t->relief != relief;
+	bool yes = t->relief != relief || (absorbs && t->had_room);
 
 	t->waiters--;
 	pthread_mutex_unlock(&t->auto_lock);

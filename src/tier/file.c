@@ -185,6 +185,9 @@ int tier_adopt_file(struct tier *t, struct node *n, int fd, int flags, struct fi
 		return r;
 	}
 	node_lock(t, n);
+	node_flag(n, 0,
+		  NODE_MAPPED |
+			  NODE_OLD_PAGES); /* nobody had it before, also not before a takeover */
 	r = grant_way(t, n, flags, fd);
 	(*ret)->backing = MAX(r, 0);
 	node_unlock(t, n);

@@ -80,28 +80,70 @@ uint32_t layer_by_key(struct tier *t, const char *key, bool create)
 	return i;
 }
 
-void layer_of_child(struct tier *t, const struct node *dir, int dirfd, const char *name,
-		    layer_class *cls, uint32_t *layer)
+void node_set_layer(struct tier *t, struct node *n, layer_class cls, uint32_t layer)
 {
-	char buf[4096], p[32], key[4400];
+	node_lock(t, n);
+	n->cls = cls;
+	n->layer = layer;
+	node_flag(n, NODE_CLASSED, 0);
+	node_unlock(t, n);
+}
 
+/* The path of a directory below the root, in buf; NULL: renamed or deleted under us. */
+static char *path_of(const struct tier *t, int dirfd, char *buf, size_t len)
+{
+	char p[32];
+	ssize_t n = readlink(hot_fd_path(dirfd, p), buf, len - 1);
+	size_t rl = strlen(t->root_path);
+
+	if (n < 0)
+		return NULL;
+	buf[n] = 0;
+	if (strncmp(buf, t->root_path, rl) || (buf[rl] != '/' && buf[rl] != 0 && rl > 1))
+		return NULL;
+	buf += rl;
+	while (*buf == '/')
+		buf++;
+	return buf;
+}
+
+/* A directory that was not looked up by name: known from before a takeover, say. */
+static void learn_dir(struct tier *t, struct node *dir, int dirfd)
+{
+	char buf[4096], *path = path_of(t, dirfd, buf, sizeof(buf));
+	layer_class cls = t->root->cls;
+	uint32_t layer = 0;
+
+	for (char *name = path; name && *name;) {
+		char *end = strchrnul(name, '/'), slash = *end;
+
+		*end = 0;
+		cls = layers_class(cls, name);
+		if (layers_class_entry(cls))
+			layer = layer_by_key(t, path, true);
+		*end = slash;
+		name = slash ? end + 1 : end;
+	}
+	if (path)
+		node_set_layer(t, dir, cls, layer);
+}
+
+void layer_of_child(struct tier *t, struct node *dir, int dirfd, const char *name, layer_class *cls,
+		    uint32_t *layer)
+{
+	char buf[4096], key[4400];
+
+	if (dir != t->root && !node_has(dir, NODE_CLASSED))
+		learn_dir(t, dir, dirfd);
 	*cls = layers_class(dir->cls, name);
 	*layer = dir->layer;
 	if (!layers_class_entry(*cls))
 		return;
+	const char *rel = path_of(t, dirfd, buf, sizeof(buf));
+
 	*layer = 0;
-	ssize_t n = readlink(hot_fd_path(dirfd, p), buf, sizeof(buf) - 1);
-	size_t rl = strlen(t->root_path);
-
-	if (n < 0)
+	if (!rel) /* not worth more */
 		return;
-	buf[n] = 0;
-	if (strncmp(buf, t->root_path, rl) || (buf[rl] != '/' && buf[rl] != 0 && rl > 1))
-		return; /* renamed or deleted under us: not worth more */
-	const char *rel = buf + rl;
-
-	while (*rel == '/')
-		rel++;
 	snprintf(key, sizeof(key), "%s%s%s", rel, *rel ? "/" : "", name);
 	*layer = layer_by_key(t, key, true);
 }

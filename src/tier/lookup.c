@@ -93,17 +93,14 @@ int node_learn(struct tier *t, struct node *n, int fd, const struct stat *st)
 
 /* Attach layer identity and residency to a node just found by name. */
 static int node_attach(struct tier *t, struct node *dir, int dirfd, const char *name, int fd,
-		       struct node *n, bool fresh, struct stat *st)
+		       struct node *n, struct stat *st)
 {
-	if (fresh && dir && dir != n) {
+	if (dir && dir != n && !node_has(n, NODE_CLASSED)) {
 		layer_class cls;
 		uint32_t layer;
 
 		layer_of_child(t, dir, dirfd, name, &cls, &layer);
-		node_lock(t, n);
-		n->cls = cls;
-		n->layer = layer;
-		node_unlock(t, n);
+		node_set_layer(t, n, cls, layer);
 	}
 	if (!S_ISREG(st->st_mode))
 		return 0;
@@ -141,7 +138,7 @@ int tier_lookup(struct tier *t, struct node *dir, const char *name, struct node 
 	if (!r)
 		r = node_intern(t, id, &fh, ret_st, 1, ret, &fresh);
 	if (!r) {
-		r = node_attach(t, dir, dfd.fd, name, -1, *ret, fresh, ret_st);
+		r = node_attach(t, dir, dfd.fd, name, -1, *ret, ret_st);
 		if (r)
 			node_drop(t, (*ret)->nodeid, 1, 1);
 	}
@@ -164,7 +161,7 @@ int tier_lookup_fd(struct tier *t, struct node *dir, const char *name, int fd, s
 		return r;
 	r = tier_fd_get(t, dir, &dfd);
 	if (!r) {
-		r = node_attach(t, dir, dfd.fd, name, fd, *ret, fresh, ret_st);
+		r = node_attach(t, dir, dfd.fd, name, fd, *ret, ret_st);
 		tier_fd_put(t, &dfd);
 	}
 	if (!r && ret_st->st_nlink == 0 && atomic_load(&(*ret)->pin_fd) < 0) {

@@ -150,7 +150,7 @@ static int info_of_fd(struct tier *t, int fd, const char *path, struct tier_info
 	ret->size_bytes = (uint64_t)st.st_size;
 	ret->nlink = st.st_nlink;
 	ret->hot_blocks = (uint64_t)raw.st_blocks;
-	if (!r && S_ISREG(st.st_mode) && !ret->obj.v && st.st_size &&
+	if (!r && S_ISREG(st.st_mode) && ret->state == RES_RESIDENT && st.st_size &&
 	    !index_file_get(t->ix, node_hot_id(t, n), &row) && row.state == RES_PREMIGRATED) {
 		ret->state = RES_PREMIGRATED;
 		ret->obj = row.obj;

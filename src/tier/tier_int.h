@@ -47,6 +47,7 @@ enum {
 	 * passthrough open (readahead(2) does), so mediated opens drop them, until one of
 	 * those is released. */
 	NODE_OLD_PAGES = 1 << 10,
+	NODE_CLASSED = 1 << 11, /* cls and layer are known: it was looked up by name */
 };
 
 struct node {
@@ -59,8 +60,8 @@ struct node {
 	uint32_t passed;        /* those that pass us by [N] */
 	atomic_uint writers;    /* those of the latter that are open for writing [N] */
 	int backing;            /* their backing id, or 0 [N] */
-	uint32_t layer;         /* index into the layer table, 0 none; set once */
-	layer_class cls;        /* set once */
+	uint32_t layer;         /* index into the layer table, 0 none; set once, see NODE_CLASSED */
+	layer_class cls;        /* likewise */
 	_Atomic uint8_t res;    /* enum residency [N], read without the lock by tier_read */
 	_Atomic uint16_t flags; /* [N] */
 	atomic_int pin_fd;      /* O_PATH fd that keeps an unlinked inode for the kernel, or -1 */
@@ -274,8 +275,9 @@ void fdcache_release(struct fdcache *c, struct node_fd *f);
 /* ---- layerref.c */
 int layerrefs_init(struct tier *t);
 void layerrefs_done(struct tier *t);
-void layer_of_child(struct tier *t, const struct node *dir, int dirfd, const char *name,
-		    layer_class *cls, uint32_t *layer);
+void layer_of_child(struct tier *t, struct node *dir, int dirfd, const char *name, layer_class *cls,
+		    uint32_t *layer);
+void node_set_layer(struct tier *t, struct node *n, layer_class cls, uint32_t layer);
 void layer_used(struct tier *t, const struct node *n);
 int64_t layer_last_used(struct tier *t, const struct layer *l);
 uint32_t layer_by_key(struct tier *t, const char *key, bool create);

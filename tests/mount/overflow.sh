@@ -21,6 +21,10 @@ none_left()
 {
 	[[ -z $(find "$STORE/overflow" -type f) ]]
 }
+grows()
+{
+	(($(stat -c %s "$INGEST/killed" 2>/dev/null || echo 0) > 100 << 20))
+}
 used()
 {
 	df --output=pcent "$HOT" | tail -n 1 | tr -dc 0-9
@@ -97,6 +101,17 @@ t_must dd if="$T_TMP/big" of="$INGEST/data" bs=1M status=none
 t_check "state" "$(state "$INGEST/data")" partial
 rm "$INGEST/data"
 t_until 20 none_left || fail "the overflow of a deleted file stays"
+
+# ---- the daemon dies meanwhile
+T_DEATHS=1
+cp "$T_TMP/big" "$INGEST/killed" &
+copy=$!
+t_until 20 grows || fail "no overflow file comes"
+kill -9 "$(cat "$(t_run_dir "$DIR")/daemon")" || fail "no daemon"
+wait $copy || fail "writing a file while the daemon dies"
+cmp "$T_TMP/big" "$INGEST/killed" || fail "not as written when the daemon died meanwhile"
+t_check "state" "$(state "$INGEST/killed")" partial
+rm "$INGEST/killed"
 
 # ---- sparse, and at random, over what is there
 fio --name=random --filename="$INGEST/random" --rw=randwrite --bs=64k --size=180m --verify=crc32c --do_verify=1 \
