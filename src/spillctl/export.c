@@ -131,6 +131,9 @@ static int stub_data(void *ctx, int fd, struct stat *st, copy_sink_fn sink, void
 		return 0;
 	if (r)
 		return r;
+	/* Only the daemon can put a partial file together: mount, and export through the mount. */
+	if (mk.state == RES_PARTIAL && st->st_size)
+		return -EOPNOTSUPP;
 	if (mk.size != (uint64_t)st->st_size)
 		return 0; /* void: the file was truncated since */
 	if (mk.state != RES_SPILLED)

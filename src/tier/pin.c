@@ -311,7 +311,13 @@ static int count_file(void *ctx, int dirfd, const char *name, const struct stat 
 		return 0;
 	cleanup_fd int fd = openat(dirfd, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
 
-	if (fd < 0 || hot_marker_get(fd, &mk) || mk.size != (uint64_t)st->st_size)
+	if (fd < 0 || hot_marker_get(fd, &mk))
+		return 0;
+	if (mk.state == RES_PARTIAL && c->fit) { /* at most: some of it is here */
+		c->fit->files++;
+		c->fit->bytes += (uint64_t)(st->st_size - MIN(st->st_size, st->st_blocks * 512));
+	}
+	if (mk.size != (uint64_t)st->st_size)
 		return 0;
 	if (c->pin) {
 		c->pin->spilled_files++;

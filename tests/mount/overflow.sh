@@ -77,6 +77,10 @@ printf '\0' | dd of="$T_TMP/big" bs=1 seek=150000000 conv=notrunc status=none
 
 # ---- a new mount finds it; check says nothing
 t_umount "$DIR"
+# Without a daemon it cannot be put together, and that is said.
+t_ctl export --store "$STORE" --hot "$(t_hot "$DIR")" "$T_TMP/out" >"$T_TMP/export.out" 2>&1 &&
+	fail "an offline export of a partial file"
+grep -q 'not supported' "$T_TMP/export.out" || fail "export: $(tail -n 3 "$T_TMP/export.out")"
 t_spillfs "$STORE" "$DIR" auto=on,interval=1s,min-age=1h
 t_check "state after mounting again" "$(state "$blob")" partial
 cmp "$T_TMP/big" "$blob" || fail "not as written after mounting again"
