@@ -53,7 +53,7 @@ int tier_status(struct tier *t, struct tier_status *ret)
 			  .bytes_per_hour_now = 2000000000,
 			  .inodes_per_hour = -5},
 		.hot = {7000000000, 5000000000, 2000000000, 459000, 310683},
-		.backing = {100000000000, 60000000000, 3000000000, 12000000},
+		.backing = {100000000000, 60000000000, 3000000000, 12000000, 0},
 		.files_resident = has(t, "", "uncounted") ? UINT64_MAX : 1234,
 		.files_premigrated = 12,
 		.files_spilled = 34567,
