@@ -11,6 +11,8 @@ struct config {
 	char *dir;   /* absolute, symlinks resolved in all but the last component, which is none */
 	/* watermarks, percent of the hot tier in use */
 	unsigned high, low, critical;
+	bool overflow; /* overflow=off|on, off: a large file goes on in the store when the hot tier
+			  is full */
 	bool supervisor; /* supervisor=on|off, on: a daemon that dies is replaced under the mount */
 	bool auto_spill; /* auto=on|off, on */
 	bool spill_all;  /* spill=layers|all, layers */

@@ -50,6 +50,7 @@ const struct option_desc config_options[] = {
 	{NUM(OPT_UINT, "threads", threads, 0, 256)},
 	{NUM(OPT_AGE, "interval", interval_sec, 1, 3600)},
 	{WORD("supervisor", supervisor, "off", "on")},
+	{WORD("overflow", overflow, "off", "on")},
 	{CHOICE("passthrough", passthrough, "auto", "on", "off")},
 	{CHOICE("kubelet", kubelet, "auto", "anchor", "off")},
 	{CHOICE("writeback", writeback, "off", "auto", "on")},

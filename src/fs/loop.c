@@ -189,12 +189,14 @@ int fs_new(struct fs **ret, struct tier *t, int dev_fd, const char *mountpoint,
 		goto fail;
 	tier_on_attr_change(t, attr_changed, f);
 	atomic_fetch_add(&f->state->lives, 1);
-	atomic_store(&f->state->dev_minor, o->dev_minor);
+	if (o->dev_minor) /* 0: something lies over the mount just now */
+		atomic_store(&f->state->dev_minor, o->dev_minor);
 	tier_count_work(t, &f->state->progress);
 	if (o->resume) {
 		f->replay = true;
 		r = resume_handles(f);
 		lost_orphans(f);
+		f->o.n_orphans = 0; /* their owner closes them: the numbers are others' then */
 		if (r)
 			goto fail_resume;
 	}

@@ -228,7 +228,8 @@ static void watch(struct super *s)
 	int pause = getenv("SPILLFS_HANG_SEC") ? 500 : LOOK_MS;
 
 	s->since_ns = clock_mono_ns();
-	while (attend(s, -1, s->trial ? MIN(pause, trial_ms(s) + 1) : pause) == EV_TIMEOUT) {
+	while (attend(s, -1, s->trial && !s->asked ? MIN(pause, trial_ms(s) + 1) : pause) ==
+	       EV_TIMEOUT) {
 		if (s->trial && !s->asked && !trial_ms(s))
 			upgrade_follow(s);
 		if (!hangs(s))
@@ -424,7 +425,9 @@ static int lives(struct super *s, life_fn fn, void *ctx, struct report *rep, str
 			upgrade = true;
 			continue;
 		}
-		if (ready && WIFEXITED(status)) {
+		/* With nobody who asked, and with a mount still there, an exit is a death too: a
+		 * library's, or the loader's. */
+		if (ready && WIFEXITED(status) && (s->asked || connection_gone(s))) {
 			o->code = WEXITSTATUS(status);
 			return o->code ? -1 : 0;
 		}

@@ -259,10 +259,16 @@ int tier_adopt_open(struct tier *t, uint64_t nodeid, const struct hot_fh *fh, in
 	if (r)
 		return r;
 	node_lock(t, n);
+	node_settle(t, n);
+	/* A truncation to nothing that was cut off: writes must not meet what the marker says. */
+	if (node_has(n, NODE_STALE_MARKER))
+		r = stub_empty(t, n);
+	if (!r && (node_has(n, NODE_DAMAGED) || (n->over && atomic_load(&t->frozen))))
+		r = -EIO;
 	/* The kernel had it open for its page cache, so there is no mapping past it. */
 	if (!backing && !(flags & O_DIRECT))
 		node_flag(n, 0, NODE_MAPPED);
-	if (node_is_cold(n)) {
+	if (!r && node_is_cold(n)) {
 		/* The kernel reads no stub by itself. */
 		r = backing ? -EUCLEAN : cold_load(t, n->cold, node_hot_id(t, n).ino);
 		cold = cold_ref(n->cold);

@@ -60,7 +60,9 @@ int node_learn(struct tier *t, struct node *n, int fd, const struct stat *st)
 		return 0;
 	}
 	if (!r && mk.state == RES_PARTIAL) {
-		r = overflow_load(t, n, st);
+		r = overflow_load(t, n, fd);
+		if (r && r != -ENOENT)
+			return r; /* it may pass */
 		if (r) {
 			log_err("inode %llu: the part of it that is in the store's overflow cannot "
 				"be had (%s): its content cannot be proved right; is it the right "

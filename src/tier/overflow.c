@@ -155,18 +155,18 @@ void overflow_free(struct overflow *o)
 	free(o);
 }
 
-int overflow_load(struct tier *t, struct node *n, const struct stat *st)
+int overflow_load(struct tier *t, struct node *n, int hot)
 {
-	struct stat os;
+	struct stat os, st;
 	int r = 0, fd = store_overflow_open(t->store, node_hot_id(t, n), false);
 
 	if (fd < 0)
 		return fd;
 	/* Cut off by a truncation whose second half a crash prevented. */
-	if (fstat(fd, &os))
+	if (fstat(fd, &os) || fstat(hot, &st))
 		r = -errno;
-	else if (os.st_size > st->st_size && !atomic_load(&t->frozen))
-		r = d_ftruncate(fd, st->st_size);
+	else if (os.st_size > st.st_size && !atomic_load(&t->frozen))
+		r = d_ftruncate(fd, st.st_size);
 	if (!r)
 		r = over_new(fd, &n->over);
 	if (r)
@@ -181,7 +181,8 @@ int overflow_load(struct tier *t, struct node *n, const struct stat *st)
 
 bool overflow_wanted(struct tier *t, uint64_t end)
 {
-	return end > OVERFLOW_MIN && t->cfg->auto_spill && !atomic_load(&t->frozen);
+	return end > OVERFLOW_MIN && t->cfg->overflow && t->cfg->auto_spill &&
+	       !atomic_load(&t->frozen) && !pause_active(t);
 }
 
 bool overflow_room(struct tier *t, uint64_t len)
@@ -292,7 +293,7 @@ static int copy_run(struct tier *t, const struct overflow *o, int fd, void *buf,
 		ssize_t got = pread_full(o->fd, buf, want, pos);
 
 		if (got <= 0)
-			return (int)got;
+			return got ? (int)got : -EIO;
 		int r = d_pwrite(fd, buf, (size_t)got, pos);
 
 		if (r)
@@ -315,6 +316,8 @@ static int copy_back(struct tier *t, const struct overflow *o, int fd)
 		r = end < 0 ? -errno : copy_run(t, o, fd, buf, pos, end);
 		pos = end;
 	}
+	if (!r && pos < 0 && errno != ENXIO) /* not the end: it cannot be read */
+		r = -errno;
 	return r;
 }
 
@@ -420,6 +423,8 @@ static int migrate(struct tier *t, struct node *n, int fd, uint64_t chunk)
 	off_t pos = (off_t)(chunk * OVERFLOW_CHUNK), end = pos + OVERFLOW_CHUNK;
 	off_t data = lseek(fd, pos, SEEK_DATA);
 
+	if (data < 0 && errno != ENXIO)
+		return -errno;
 	if (data < 0 || data >= end)
 		return set_here(o, chunk);
 	if (!overflow_room(t, OVERFLOW_CHUNK))
@@ -554,6 +559,8 @@ int overflow_truncate(struct overflow *o, int fd, uint64_t size)
 
 	if (!r)
 		r = d_ftruncate(o->fd, (off_t)size);
+	if (!r) /* or it could come back over what is written there next */
+		r = d_fdatasync(o->fd);
 	for (uint64_t c = (size + OVERFLOW_CHUNK - 1) / OVERFLOW_CHUNK; !r && c < o->nchunks; c++)
 		o->bits[c / 64] &= ~(1ull << (c % 64));
 	return r;
@@ -703,8 +710,8 @@ static int collect(void *ctx, struct hot_id id, uint64_t bytes)
 	return 0;
 }
 
-/* Does a marker count on it? Yes when it cannot be told. */
-static bool is_needed(struct tier *t, struct hot_id id)
+/* Remove it unless a marker counts on it, or that cannot be told. */
+static void remove_unneeded(struct tier *t, struct hot_id id)
 {
 	struct hot_fh fh;
 	struct marker mk;
@@ -712,25 +719,39 @@ static bool is_needed(struct tier *t, struct hot_id id)
 	struct node *n;
 
 	if (!hot_fh_of_id(t->hot, id, &fh))
-		return true;
+		return;
 	cleanup_fd int fd = hot_open_fh(t->hot, &fh, O_PATH | O_NOFOLLOW);
 
-	if (fd < 0)
-		return fd != -ESTALE;
-	if (node_of_fd(t, fd, &n, &st))
-		return true;
-	io_shared(t, n); /* not while it is being made */
+	if (fd == -ESTALE)
+		store_overflow_remove(t->store, id);
+	if (fd < 0 || node_of_fd(t, fd, &n, &st))
+		return;
+	/* Not while it is being made, by a write or by an open of a stub. */
+	io_shared(t, n);
+	node_lock(t, n);
+	bool busy = n->over || n->rel || node_has(n, NODE_BUSY);
+
+	if (!busy)
+		node_busy_set(n);
+	node_unlock(t, n);
+	if (busy) {
+		io_unlock(t, n);
+		tier_put(t, n);
+		return;
+	}
 	int r = hot_marker_get(fd, &mk);
 
 	/* Spilling: the copy in the packs is only proved when that is over. */
-	bool needed = n->over || (r && r != -ENODATA) ||
+	bool needed = (r && r != -ENODATA) ||
 		      (!r && (mk.state == RES_PARTIAL || mk.state == RES_SPILLING));
 
-	if (!needed)
-		needed = d_syncfs(hot_root_fd(t->hot)) || store_overflow_remove(t->store, id);
+	if (!needed && !d_syncfs(hot_root_fd(t->hot)))
+		store_overflow_remove(t->store, id);
+	node_lock(t, n);
+	node_busy_clear(t, n);
+	node_unlock(t, n);
 	io_unlock(t, n);
 	tier_put(t, n);
-	return needed;
 }
 
 void overflow_sweep(struct tier *t)
@@ -740,26 +761,23 @@ void overflow_sweep(struct tier *t)
 	if (store_overflow_list(t->store, collect, &l))
 		l.n = 0;
 	for (size_t i = 0; i < l.n; i++)
-		if (!is_needed(t, l.v[i]))
-			store_overflow_remove(t->store,
-					      l.v[i]); /* absent by now, or its inode is */
+		remove_unneeded(t, l.v[i]);
 	free(l.v);
 }
 
-static int spill_listed(struct tier *t, struct hot_id id, struct spill_batch *b)
+static void spill_listed(struct tier *t, struct hot_id id, struct spill_batch *b)
 {
 	char path[40];
 	struct hot_fh fh;
 
 	if (!hot_fh_of_id(t->hot, id, &fh))
-		return 0;
+		return;
 	int fd = hot_open_fh(t->hot, &fh, O_RDONLY | O_NOFOLLOW | O_NOATIME | O_NONBLOCK);
 
 	if (fd < 0)
-		return 0;
+		return;
 	snprintf(path, sizeof(path), "(inode %llu)", (unsigned long long)id.ino);
 	spill_batch_add_fd(b, fd, path);
-	return spill_batch_failed(b);
 }
 
 void overflow_tidy(struct tier *t)
@@ -776,8 +794,12 @@ void overflow_tidy(struct tier *t)
 	for (size_t i = 0; i < l.n && !r && !atomic_load(&t->stop); i++) {
 		/* One file a batch: they are large. */
 		r = spill_batch_new(t, t->cfg->min_age_sec, t->cfg->min_size_bytes, &b);
-		if (!r)
-			r = spill_listed(t, l.v[i], b) ?: spill_batch_finish(b, &w, NULL, NULL);
+		if (r)
+			break;
+		/* By inode nobody can tell what is below a pin; the walks spill those by path. */
+		if (!pause_active(t) && !pins_any(t))
+			spill_listed(t, l.v[i], b); /* an error of the store stays in b */
+		r = spill_batch_finish(b, &w, NULL, NULL);
 	}
 	free(l.v);
 }

@@ -33,8 +33,9 @@ void overflow_refresh(struct tier *t); /* the store's space was looked at */
 
 /* Turn n, open for writing at fd, into a partial file. [io exclusive] -EBUSY: not now. */
 int overflow_begin(struct tier *t, struct node *n, int fd);
-/* What a partial file's inode says: node->over. -ENOENT: its overflow is gone. [N] */
-int overflow_load(struct tier *t, struct node *n, const struct stat *st);
+/* What a partial file's inode (hot: a descriptor of it, O_PATH is enough) says: node->over.
+ * -ENOENT: its overflow is gone. [N] */
+int overflow_load(struct tier *t, struct node *n, int hot);
 void overflow_free(struct overflow *o);
 /* The data of a spilled file that does not fit into the hot tier goes there: the inode behind fd
  * becomes partial, durably. mk: its marker. On failure the stub is as before. No lock. */

@@ -83,6 +83,11 @@ int pins_load(struct tier *t)
 	return reload(t);
 }
 
+bool pins_any(const struct tier *t)
+{
+	return atomic_load(&t->pins->count);
+}
+
 void pins_done(struct tier *t)
 {
 	struct pins *p = t->pins;

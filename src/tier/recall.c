@@ -172,7 +172,7 @@ int recall_node(struct tier *t, struct node *n, bool keep)
 
 	io_exclusive(t, n);
 	node_lock(t, n);
-	if (!r && over && (fstat(fd, &st) || overflow_load(t, n, &st))) {
+	if (!r && over && overflow_load(t, n, fd)) {
 		node_flag(n, NODE_DAMAGED, 0);
 		r = -EIO;
 	}

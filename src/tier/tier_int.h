@@ -299,6 +299,7 @@ int stub_empty(struct tier *t, struct node *n);
 /* ---- pin.c */
 int pins_load(struct tier *t);
 void pins_done(struct tier *t);
+bool pins_any(const struct tier *t);
 /* The one question of everything that spills: is the file at path (n, may be NULL: not known yet)
  * pinned? Costs nothing while there is no pin. */
 bool pin_keeps(struct tier *t, const char *path, const struct node *n);

@@ -16,7 +16,7 @@ mkdir "$dir" "$bin"
 T_DEATHS=1
 built=$SPILLFS
 SPILLFS=$bin/spillfs
-export SPILLFS_TRIAL_MS=700
+export SPILLFS_TRIAL_MS=4000
 for v in 0.9.8 0.9.9; do
 	sed "s/0\.1\.0/$v/g" "$built" >"$bin/$v"
 	chmod +x "$bin/$v"

@@ -29,7 +29,7 @@ used()
 {
 	df --output=pcent "$HOT" | tail -n 1 | tr -dc 0-9
 }
-t_spillfs "$STORE" "$DIR" auto=on,interval=1s,min-age=1h
+t_spillfs "$STORE" "$DIR" overflow=on,auto=on,interval=1s,min-age=1h
 mkdir -p "$INGEST"
 
 # ---- in one go, as containerd's ingest does: create, write, fsync, rename
@@ -81,7 +81,7 @@ t_umount "$DIR"
 t_ctl export --store "$STORE" --hot "$(t_hot "$DIR")" "$T_TMP/out" >"$T_TMP/export.out" 2>&1 &&
 	fail "an offline export of a partial file"
 grep -q 'not supported' "$T_TMP/export.out" || fail "export: $(tail -n 3 "$T_TMP/export.out")"
-t_spillfs "$STORE" "$DIR" auto=on,interval=1s,min-age=1h
+t_spillfs "$STORE" "$DIR" overflow=on,auto=on,interval=1s,min-age=1h
 t_check "state after mounting again" "$(state "$blob")" partial
 cmp "$T_TMP/big" "$blob" || fail "not as written after mounting again"
 t_ctl check -m "$DIR" >"$T_TMP/check.out" || fail "check: $(head -n 3 "$T_TMP/check.out")"
