@@ -88,9 +88,5 @@ VERB(ls)
 	if (!path)
 		return NULL;
 	err = tier_ls(d->tier, path, ls_one, &b);
-	if (!verb_batch_flush(&b))
-		return verb_errno(ret_err, ret_code, -EINTR);
-	if (err)
-		return verb_errno(ret_err, ret_code, err);
-	return json_pack("{s:o}", "entries", verb_num(b.sent));
+	return verb_batch_end(&b, err, ret_err, ret_code);
 }

@@ -218,9 +218,5 @@ VERB(pins)
 	int err = tier_pins(d->tier, one_pin, &b);
 
 	(void)req;
-	if (!verb_batch_flush(&b))
-		return verb_errno(ret_err, ret_code, -EINTR);
-	if (err)
-		return verb_errno(ret_err, ret_code, err);
-	return json_pack("{s:o}", "entries", verb_num(b.sent));
+	return verb_batch_end(&b, err, ret_err, ret_code);
 }

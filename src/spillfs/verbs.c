@@ -122,7 +122,7 @@ const char *verb_state_name(enum residency r)
 	return (size_t)r < ARRAY_SIZE(names) ? names[r] : "unknown";
 }
 
-bool verb_batch_flush(struct verb_batch *b)
+static bool batch_flush(struct verb_batch *b)
 {
 	if (b->entries) {
 		b->sent += json_array_size(b->entries);
@@ -140,8 +140,17 @@ bool verb_batch_add(struct verb_batch *b, json_t *entry)
 	if (json_array_append_new(b->entries, entry))
 		b->failed = true;
 	if (json_array_size(b->entries) >= BATCH)
-		verb_batch_flush(b);
+		batch_flush(b);
 	return !b->failed;
+}
+
+json_t *verb_batch_end(struct verb_batch *b, int err, char **ret_err, int *ret_code)
+{
+	if (!batch_flush(b))
+		return verb_errno(ret_err, ret_code, -EINTR);
+	if (err)
+		return verb_errno(ret_err, ret_code, err);
+	return json_pack("{s:o}", "entries", verb_num(b->sent));
 }
 
 json_t *verb_work_json(const struct tier_work *w)

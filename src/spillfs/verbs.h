@@ -57,7 +57,8 @@ struct verb_batch {
 	bool failed;
 };
 bool verb_batch_add(struct verb_batch *b, json_t *entry); /* takes the reference; false: stop */
-bool verb_batch_flush(struct verb_batch *b);
+/* The answer of a verb that sent entries: their number, or err. */
+json_t *verb_batch_end(struct verb_batch *b, int err, char **ret_err, int *ret_code);
 
 /* Progress events of tier_progress_fn work, no more than about five a second. */
 struct verb_work {

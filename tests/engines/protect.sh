@@ -10,18 +10,6 @@ e_init
 t_need containerd ctr runc jq
 
 dir=$T_TMP/mnt store=$T_TMP/store out=$T_TMP/out
-want()
-{
-	local code=$1 rc
-	shift
-	t_ctl "$@" >"$out" 2>&1
-	rc=$?
-	[[ $rc == "$code" ]] || fail "spillctl $*: exit $rc, want $code: $(cat "$out")"
-}
-says()
-{
-	grep -qF -- "$1" "$out" || fail "no '$1' in: $(cat "$out")"
-}
 t_fs ext4 300M "$dir"
 t_spillfs "$store" "$dir"
 mkdir "$dir/containerd"
@@ -63,25 +51,25 @@ with()
 {
 	(cd "$dir" && find containerd -path "*/fs/srv/$1" | sed "s,/srv/$1\$,," | head -n 1)
 }
-want 0 pin -m "$dir" --image spill/a:1
+t_want 0 pin -m "$dir" --image spill/a:1
 t_check "layers of a" "$(pinned)" "one two"
-want 0 pin -m "$dir" --image docker.io/spill/b:1
+t_want 0 pin -m "$dir" --image docker.io/spill/b:1
 t_check "layers of a and b" "$(pinned)" "one one three two"
-want 0 unpin -m "$dir" --image docker.io/spill/a:1
+t_want 0 unpin -m "$dir" --image docker.io/spill/a:1
 t_check "layers of b" "$(pinned)" "one three"
-want 0 pin -m "$dir" --image spill/c:1
+t_want 0 pin -m "$dir" --image spill/c:1
 t_check "blobs of c" "$(keys | grep blobs | sed 's,.*/,,')" \
 	"$(sha256sum "$T_TMP"/{two,three}.layer | cut -d' ' -f1 | sort)"
-want 0 unpin -m "$dir" --image docker.io/spill/c:1
-want 24 pin -m "$dir" --image spill/nothing
-says 'no engine there has an image of this name'
+t_want 0 unpin -m "$dir" --image docker.io/spill/c:1
+t_want 24 pin -m "$dir" --image spill/nothing
+t_says 'no engine there has an image of this name'
 ok "snapshots of images"
 
 # What is pinned stays when everything else goes.
 t_spill_some "$dir"
 t_want_state "$dir/$(with three)/srv/three" resident
 t_want_state "$dir/$(with two)/srv/two" spilled
-want 0 unpin -m "$dir" --image docker.io/spill/b:1
+t_want 0 unpin -m "$dir" --image docker.io/spill/b:1
 ok "pinned against a spill"
 
 label()
@@ -89,22 +77,22 @@ label()
 	ctrd -n k8s.io image ls "name==docker.io/spill/b:1" | tail -n +2
 }
 [[ $(label) != *pinned=pinned* ]] || fail "labelled before"
-want 0 protect -m "$dir" spill/b:1
-says 'ran: ctr -n k8s.io images label docker.io/spill/b:1 io.cri-containerd.pinned=pinned'
+t_want 0 protect -m "$dir" spill/b:1
+t_says 'ran: ctr -n k8s.io images label docker.io/spill/b:1 io.cri-containerd.pinned=pinned'
 [[ $(label) == *io.cri-containerd.pinned=pinned* ]] || fail "not labelled: $(label)"
 t_check "pinned" "$(pinned)" "one three"
-want 0 protect -m "$dir" spill/a:1
-says 'not in the namespace k8s.io'
-want 24 protect -m "$dir" spill/nothing
-want 23 protect --json -m "$dir" spill/nothing spill/b:1
+t_want 0 protect -m "$dir" spill/a:1
+t_says 'not in the namespace k8s.io'
+t_want 24 protect -m "$dir" spill/nothing
+t_want 23 protect --json -m "$dir" spill/nothing spill/b:1
 grep -v '^spillctl:' "$out" >"$out.json"
 t_check "json" "$(jq -c '[.[] | [.code, .labelled]]' "$out.json")" '[[24,null],[0,true]]'
 # containerd does not answer: the pin is made, and the command is said.
 eng_containerd_stop
-want 0 unpin -m "$dir" --image docker.io/spill/b:1
-CONTAINERD_ADDRESS=$T_TMP/nobody want 23 protect -m "$dir" spill/b:1
-says 'to do: ctr -n k8s.io images label'
-says 'spill/b:1: pinned in the hot tier'
+t_want 0 unpin -m "$dir" --image docker.io/spill/b:1
+CONTAINERD_ADDRESS=$T_TMP/nobody t_want 23 protect -m "$dir" spill/b:1
+t_says 'to do: ctr -n k8s.io images label'
+t_says 'spill/b:1: pinned in the hot tier'
 ok "protect"
 t_recall "$dir"
 t_umount "$dir"

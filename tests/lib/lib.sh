@@ -336,6 +336,19 @@ t_ctl()
 {
 	timeout -k 1 "${T_CTL_TIMEOUT:-300}" "$SPILLCTL" "$@" </dev/null
 }
+# t_want CODE VERB...: spillctl exits with it; what it says goes to $T_TMP/out. t_says TEXT: it said that.
+t_want()
+{
+	local code=$1 rc
+	shift
+	t_ctl "$@" >"$T_TMP/out" 2>&1
+	rc=$?
+	[[ $rc == "$code" ]] || fail "spillctl $*: exit $rc, want $code: $(cat "$T_TMP/out")"
+}
+t_says()
+{
+	grep -qF -- "$1" "$T_TMP/out" || fail "no '$1' in: $(cat "$T_TMP/out")"
+}
 # Spill (or recall) and insist that every file was done.
 t_spill()
 {

@@ -10,18 +10,6 @@ t_need_daemon
 t_need jq sha256sum
 
 dir=$T_TMP/hot store=$T_TMP/store out=$T_TMP/out
-want()
-{
-	local code=$1 rc
-	shift
-	t_ctl "$@" >"$out" 2>&1
-	rc=$?
-	[[ $rc == "$code" ]] || fail "spillctl $*: exit $rc, want $code: $(cat "$out")"
-}
-says()
-{
-	grep -qF -- "$1" "$out" || fail "no '$1' in: $(cat "$out")"
-}
 
 t_fs ext4 200M "$dir"
 
@@ -71,25 +59,25 @@ t_digest "$dir" >"$T_TMP/want"
 sleep 0.1
 
 # ---- paths ---------------------------------------------------------------------------------------
-want 24 pin "$dir/nonesuch"
-says 'No such file'
-want 24 pin "$dir/no/such"
-want 0 pins -m "$dir"
-says 'nothing is pinned'
-want 0 pin "$dir/plain/f" "$dir/overlay2/$app/diff"
-want 0 pin "$dir/plain/f"
-says 'pinned before'
-want 23 spill --json "$dir"
+t_want 24 pin "$dir/nonesuch"
+t_says 'No such file'
+t_want 24 pin "$dir/no/such"
+t_want 0 pins -m "$dir"
+t_says 'nothing is pinned'
+t_want 0 pin "$dir/plain/f" "$dir/overlay2/$app/diff"
+t_want 0 pin "$dir/plain/f"
+t_says 'pinned before'
+t_want 23 spill --json "$dir"
 t_want_state "$dir/plain/f" resident
 t_want_state "$dir/plain/link" resident
 t_want_state "$dir/overlay2/$app/diff/sub/small" resident
 t_want_state "$dir/overlay2/$base/diff/big" spilled
 t_check "pinned files left alone" "$(jq .files_pinned "$out")" 4
-want 23 spill "$dir/plain/link" # by its other name
-says '1 pinned'
-want 0 why --json "$dir/plain/link"
+t_want 23 spill "$dir/plain/link" # by its other name
+t_says '1 pinned'
+t_want 0 why --json "$dir/plain/link"
 t_check "why" "$(jq -r '.pinned, .reasons[0].text' "$out")" $'true\npinned by another name of it (hard link)'
-want 0 pins --json -m "$dir"
+t_want 0 pins --json -m "$dir"
 t_check "pins" "$(jq -c '[.[] | [.path, .files, .spilled_files, .missing]]' "$out")" \
 	"[[\"overlay2/$app/diff\",2,0,false],[\"plain/f\",1,0,false]]"
 ok "what is pinned is not spilled"
@@ -97,36 +85,36 @@ ok "what is pinned is not spilled"
 # A pinned file that is replaced: the path is what is pinned.
 t_data 3 100000 >"$dir/plain/new"
 mv "$dir/plain/new" "$dir/plain/f"
-want 23 spill "$dir/plain/f"
+t_want 23 spill "$dir/plain/f"
 t_want_state "$dir/plain/f" resident
-want 0 unpin "$dir/plain/f"
+t_want 0 unpin "$dir/plain/f"
 sleep 0.1
 t_spill "$dir/plain/f"
-want 24 unpin "$dir/plain/f"
-says 'not pinned'
-want 24 unpin "$dir/overlay2/$app/diff/big"
-says "pinned through overlay2/$app/diff"
+t_want 24 unpin "$dir/plain/f"
+t_says 'not pinned'
+t_want 24 unpin "$dir/overlay2/$app/diff/big"
+t_says "pinned through overlay2/$app/diff"
 ok "replace, unpin"
 
 # Spilled: pin recalls, or does not.
-want 0 pin --no-recall "$dir/plain/g"
-says 'stay in the store'
+t_want 0 pin --no-recall "$dir/plain/g"
+t_says 'stay in the store'
 t_want_state "$dir/plain/g" spilled
-want 0 pin "$dir/plain/g"
-says 'recalled 1 file'
+t_want 0 pin "$dir/plain/g"
+t_says 'recalled 1 file'
 t_want_state "$dir/plain/g" 'premigrated resident'
-want 0 unpin "$dir/plain/g"
-want 0 unpin "$dir/overlay2/$app/diff"
+t_want 0 unpin "$dir/plain/g"
+t_want 0 unpin "$dir/overlay2/$app/diff"
 ok "recall"
 
 # ---- layers and images ---------------------------------------------------------------------------
-want 24 pin -m "$dir" --image nonesuch
-says 'no engine there has an image of this name'
-want 24 pin -m "$dir" --layer nonesuch
-want 0 pin -m "$dir" --layer "${base:0:12}"
-want 0 pin -m "$dir" --image app:1
-want 0 pin -m "$dir" --image registry:5000/team/other # :latest
-want 0 pins --json -m "$dir"
+t_want 24 pin -m "$dir" --image nonesuch
+t_says 'no engine there has an image of this name'
+t_want 24 pin -m "$dir" --layer nonesuch
+t_want 0 pin -m "$dir" --layer "${base:0:12}"
+t_want 0 pin -m "$dir" --image app:1
+t_want 0 pin -m "$dir" --image registry:5000/team/other # :latest
+t_want 0 pins --json -m "$dir"
 t_check "layers pinned" "$(jq -r '.[] | [.path, .image // "-"] | join(" ")' "$out" | sort)" "$(sort <<END
 overlay2/$base/diff -
 overlay2/$base/diff app:1
@@ -138,17 +126,17 @@ END
 for l in "$base" "$app" "$other"; do
 	t_want_state "$dir/overlay2/$l/diff/big" 'premigrated resident'
 done
-want 24 unpin "$dir/overlay2/$app/diff"
-says 'pinned with the image app:1'
-want 0 unpin -m "$dir" --image app:1
-want 0 unpin -m "$dir" --layer "${base:0:12}"
+t_want 24 unpin "$dir/overlay2/$app/diff"
+t_says 'pinned with the image app:1'
+t_want 0 unpin -m "$dir" --image app:1
+t_want 0 unpin -m "$dir" --layer "${base:0:12}"
 t_spill "$dir/overlay2/$app"
-want 23 spill "$dir/overlay2/$base" # still the other image's
-want 0 status --json -m "$dir"
+t_want 23 spill "$dir/overlay2/$base" # still the other image's
+t_want 0 status --json -m "$dir"
 t_check "pins in status" "$(jq '.pins.count, (.pins.hot_bytes > 6000000), .pins.above_low' "$out")" $'2\ntrue\nfalse'
 rm "$dir/image/overlay2/imagedb/content/sha256/"*
-want 24 pin -m "$dir" --image app:1
-says 'could not be understood'
+t_want 24 pin -m "$dir" --image app:1
+t_says 'could not be understood'
 ok "layers, images"
 
 # ---- another mount, and a policy that has to spill ------------------------------------------------
@@ -167,25 +155,25 @@ for l in "$base" "$other"; do
 	t_want_state "$dir/overlay2/$l/diff/sub/small" 'premigrated resident'
 done
 t_want_state "$dir/overlay2/$app/diff/big" spilled
-want 0 status -m "$dir" # 6 MiB of 200 are above 2%
-says 'PINNED     more than the low mark of 2%'
+t_want 0 status -m "$dir" # 6 MiB of 200 are above 2%
+t_says 'PINNED     more than the low mark of 2%'
 grep -q 'pinned files take' "$T_TMP/spillfs.log" "$T_TMP"/*.log || ok "(the daemon's warning goes to syslog)"
 ok "pins outlive the mount; the policy keeps to them"
 
 # What does not fit is refused, and nothing is pinned. A pin whose path is gone can be taken away.
-want 29 pin "$dir/overlay2/$app/diff"
-says 'below the high mark of 3%'
-want 0 pins --json -m "$dir"
+t_want 29 pin "$dir/overlay2/$app/diff"
+t_says 'below the high mark of 3%'
+t_want 0 pins --json -m "$dir"
 t_check "nothing was added" "$(jq length "$out")" 2
 rm -r "$dir/overlay2/$other"
-want 0 pins -m "$dir"
-says gone
-want 0 unpin -m "$dir" --image registry:5000/team/other:latest
-want 0 pin --no-recall "$dir/plain"
+t_want 0 pins -m "$dir"
+t_says gone
+t_want 0 unpin -m "$dir" --image registry:5000/team/other:latest
+t_want 0 pin --no-recall "$dir/plain"
 rm -r "$dir/plain"
-want 0 unpin "$dir/plain/"
-want 0 pins -m "$dir"
-says 'nothing is pinned'
+t_want 0 unpin "$dir/plain/"
+t_want 0 pins -m "$dir"
+t_says 'nothing is pinned'
 t_recall "$dir"
 t_ctl check -m "$dir" >"$out" 2>&1 || fail "check: $(cat "$out")"
 ok "refusals"

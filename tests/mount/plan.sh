@@ -10,18 +10,6 @@ t_need_daemon
 t_need jq setcap chattr
 
 dir=$T_TMP/hot store=$T_TMP/store out=$T_TMP/out
-want()
-{
-	local code=$1 rc
-	shift
-	t_ctl "$@" >"$out" 2>&1
-	rc=$?
-	[[ $rc == "$code" ]] || fail "spillctl $*: exit $rc, want $code: $(cat "$out")"
-}
-says()
-{
-	grep -qF -- "$1" "$out" || fail "no '$1' in: $(cat "$out")"
-}
 json()
 {
 	t_check "$1" "$(jq -r "$1" "$out")" "$2"
@@ -68,7 +56,7 @@ state()
 state >"$T_TMP/before"
 
 mkdir "$store"
-want 0 plan "$dir" --json --store "$store"
+t_want 0 plan "$dir" --json --store "$store"
 state | diff "$T_TMP/before" - || fail "plan changed something"
 [[ -z $(ls -A "$store") ]] || fail "plan wrote to the store"
 json '.layers, .stay.capabilities, .stay.immutable, .stay.hard_links, .other.files' $'3\n1\n1\n1\n1'
@@ -76,36 +64,36 @@ json '[.risks[] | select(.level == "FAIL")] | length' 0
 estimate=$(jq .stored_bytes "$out") unique=$(jq .unique_bytes "$out") freed=$(jq .freed_bytes "$out")
 files=$(jq .spillable_files "$out")
 near "bytes without twins" "$unique" $((6000000 + 3 * 8000000 + 500000)) 8
-want 0 plan "$dir"
-says 'would be spilled'
+t_want 0 plan "$dir"
+t_says 'would be spilled'
 grep -qE 'no container engine is running|running: ' "$out" || fail "nothing about engines"
 ok "numbers"
 
 t_spillfs "$store" "$dir"
 sleep 0.1
-want 0 spill --json "$dir/overlay2"
+t_want 0 spill --json "$dir/overlay2"
 t_check "files" "$(jq .files_done "$out")" "$files"
 near "freed" "$(jq .bytes_freed "$out")" "$freed" 5
 near "stored, estimated $estimate" "$(jq .bytes_stored "$out")" "$estimate" 15
-want 22 plan "$dir"
-says 'a spillfs or its guard is there already'
+t_want 22 plan "$dir"
+t_says 'a spillfs or its guard is there already'
 t_umount "$dir"
 ok "against a real spill"
 
 # ---- risks ---------------------------------------------------------------------------------------
-want 17 plan "$T_TMP/nonesuch"
-want 1 plan
-want 1 plan "$dir" --hot x
+t_want 17 plan "$T_TMP/nonesuch"
+t_want 1 plan
+t_want 1 plan "$dir" --hot x
 mkdir "$T_TMP/t" "$T_TMP/t/sub" && t_must mount -t tmpfs none "$T_TMP/t"
-want 22 plan "$T_TMP/t"
-says 'neither ext4, xfs nor btrfs'
-says 'no layers of a container engine found'
+t_want 22 plan "$T_TMP/t"
+t_says 'neither ext4, xfs nor btrfs'
+t_says 'no layers of a container engine found'
 t_fs ext4 32M "$T_TMP/e"
 mkdir "$T_TMP/e/sub" "$T_TMP/e/store" && t_must mount -t tmpfs none "$T_TMP/e/sub"
 ln -s "$T_TMP/e" "$T_TMP/link"
-want 22 plan --json "$T_TMP/link" --store "$T_TMP/e/store"
+t_want 22 plan --json "$T_TMP/link" --store "$T_TMP/e/store"
 json '[.risks[] | select(.level == "FAIL") | .what] | sort | join(" ")' 'store submounts symlink'
-want 22 plan "$T_TMP/e" --store "$T_TMP/nonesuch"
+t_want 22 plan "$T_TMP/e" --store "$T_TMP/nonesuch"
 t_must umount "$T_TMP/e/sub"
-want 0 plan -q "$T_TMP/e"
+t_want 0 plan -q "$T_TMP/e"
 ok "risks"

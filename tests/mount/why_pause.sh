@@ -10,22 +10,10 @@ t_need_daemon
 t_need jq setcap chattr
 
 dir=$T_TMP/hot store=$T_TMP/store out=$T_TMP/out
-want()
-{
-	local code=$1 rc
-	shift
-	t_ctl "$@" >"$out" 2>&1
-	rc=$?
-	[[ $rc == "$code" ]] || fail "spillctl $*: exit $rc, want $code: $(cat "$out")"
-}
-says()
-{
-	grep -qF -- "$1" "$out" || fail "no '$1' in: $(cat "$out")"
-}
 # why PATH DECISION REASONS
 why()
 {
-	want 0 why --json "$1"
+	t_want 0 why --json "$1"
 	t_check "why $1" "$(jq -r '.decision, (.reasons | map(.reason) | join(" "))' "$out")" "$2"$'\n'"$3"
 }
 
@@ -58,15 +46,15 @@ why "$lay/f3" stay capability
 chattr +i "$lay/f4" || fail "chattr"
 why "$lay/f4" stay immutable
 chattr -i "$lay/f4"
-want 0 pin "$lay"
+t_want 0 pin "$lay"
 why "$lay/f5" stay pinned
-want 0 unpin "$lay"
+t_want 0 unpin "$lay"
 t_spill "$lay/f6"
 why "$lay/f6" spilled spilled
-want 0 why "$lay/f6" "$lay/f5"
-says 'stays in the store'
-want 23 why "$lay/f6" "$dir/nonesuch"
-want 24 why "$dir/nonesuch"
+t_want 0 why "$lay/f6" "$lay/f5"
+t_says 'stays in the store'
+t_want 23 why "$lay/f6" "$dir/nonesuch"
+t_want 24 why "$dir/nonesuch"
 # Asked, not touched: nothing was recalled, and nobody's lease or time was.
 t_want_state "$lay/f6" spilled
 ok "why"
@@ -75,18 +63,18 @@ ok "why"
 t_recall "$dir"
 t_umount "$dir"
 t_spillfs "$store" "$dir"
-want 0 pause -m "$dir"
+t_want 0 pause -m "$dir"
 t_umount "$dir"
 t_spillfs "$store" "$dir" auto=on,min-age=0,high=2,low=1,interval=1
-want 0 status --json -m "$dir"
+t_want 0 status --json -m "$dir"
 t_check "paused" "$(jq -c '[.paused, .paused_until, .busy]' "$out")" '[true,null,false]'
-want 0 status -m "$dir"
-says 'PAUSED '
+t_want 0 status -m "$dir"
+t_says 'PAUSED '
 sleep 3
 t_check "spilled while paused" "$(t_status "$dir" .files.spilled)" 0
 why "$lay/f1" spill-later 'layer paused'
-want 24 wait --below 2 -m "$dir"
-says 'paused'
+t_want 24 wait --below 2 -m "$dir"
+t_says 'paused'
 # Writers are told at once, not after a wait for what will not come.
 t0=$SECONDS
 dd if=/dev/zero of="$dir/fill" bs=1M 2>"$T_TMP/dd.err"
@@ -95,26 +83,26 @@ grep -q 'No space left' "$T_TMP/dd.err" || fail "no ENOSPC: $(cat "$T_TMP/dd.err
 rm "$dir/fill"
 ok "pause"
 
-want 0 resume -m "$dir"
-says 'spilling goes on'
-want 0 wait -m "$dir" --timeout 60s
+t_want 0 resume -m "$dir"
+t_says 'spilling goes on'
+t_want 0 wait -m "$dir" --timeout 60s
 some()
 {
 	[[ $(t_status "$dir" .files.spilled) -ge 4 ]]
 }
 t_until 20 some || fail "nothing spilled after resume: $(t_ctl status "$dir")"
-want 0 resume -m "$dir"
-says 'it was not paused'
-want 0 pause --for 2s -m "$dir"
-want 0 status --json -m "$dir"
+t_want 0 resume -m "$dir"
+t_says 'it was not paused'
+t_want 0 pause --for 2s -m "$dir"
+t_want 0 status --json -m "$dir"
 t_check "paused for a while" "$(jq -c '[.paused, (.paused_until | type)]' "$out")" '[true,"number"]'
 over()
 {
 	[[ $(t_status "$dir" .paused) == false ]]
 }
 t_until 10 over || fail "the pause does not end"
-want 28 wait -m "$dir" --below 1 --timeout 1s
-want 0 wait -m "$dir" --below 90
+t_want 28 wait -m "$dir" --below 1 --timeout 1s
+t_want 0 wait -m "$dir" --below 90
 ok "resume, wait"
 t_ctl check -m "$dir" >"$out" 2>&1 || fail "check: $(cat "$out")"
 t_umount "$dir"

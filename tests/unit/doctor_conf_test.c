@@ -45,6 +45,23 @@ static void check_good(look_parser parse, const struct good *v, size_t n)
 	}
 }
 
+/* Deeper than anybody writes, and a byte that no text has. */
+static void check_hostile(look_parser parse, const char *begin, const char *byte, size_t len)
+{
+	struct conf_error e;
+	struct conf c = {0};
+	char deep[4096];
+
+	memset(deep, '[', sizeof(deep) - 1);
+	deep[sizeof(deep) - 1] = 0;
+	memcpy(deep, begin, strlen(begin));
+	CHECK_EQ(parse(&c, deep, strlen(deep), &e), -EUCLEAN);
+	conf_done(&c);
+	CHECK_STR(e.why, "nested too deeply");
+	CHECK_EQ(parse(&c, byte, len, &e), -EUCLEAN);
+	conf_done(&c);
+}
+
 static void check_bad(look_parser parse, const struct bad *v, size_t n)
 {
 	for (size_t i = 0; i < n; i++) {
@@ -109,22 +126,9 @@ TEST(toml_bad)
 		{"apiVersion: v1\n", 1, "'='"},
 		{"a = \"\\", 1, "without end"},
 	};
-	struct conf_error e;
-	struct conf c = {0};
-	char deep[4096];
-	int r;
 
 	check_bad(conf_toml, v, ARRAY_SIZE(v));
-	memset(deep, '[', sizeof(deep) - 1);
-	deep[sizeof(deep) - 1] = 0;
-	memcpy(deep, "a=", 2);
-	r = conf_toml(&c, deep, strlen(deep), &e);
-	conf_done(&c);
-	CHECK_EQ(r, -EUCLEAN);
-	CHECK_STR(e.why, "nested too deeply");
-	r = conf_toml(&c, "a = \"x\0y\"", 9, &e);
-	conf_done(&c);
-	CHECK_EQ(r, -EUCLEAN);
+	check_hostile(conf_toml, "a=", "a = \"x\0y\"", 9);
 }
 
 TEST(yaml_good)
@@ -154,22 +158,9 @@ TEST(yaml_bad)
 		{"just words\n", 1, "not a mapping"},   {"a: &x 1\nb: *x\n", 2, "aliases"},
 		{"a: \"b\n", 2, "unexpected end"},      {"? [a, b]\n: c\n", 1, "as key"},
 	};
-	struct conf_error e;
-	struct conf c = {0};
-	char deep[512];
-	int r;
 
 	check_bad(conf_yaml, v, ARRAY_SIZE(v));
-	memset(deep, '[', sizeof(deep) - 1);
-	deep[sizeof(deep) - 1] = 0;
-	memcpy(deep, "a: ", 3);
-	r = conf_yaml(&c, deep, strlen(deep), &e);
-	conf_done(&c);
-	CHECK_EQ(r, -EUCLEAN);
-	CHECK_STR(e.why, "nested too deeply");
-	r = conf_yaml(&c, "a: \xff\xfe\n", 6, &e);
-	conf_done(&c);
-	CHECK_EQ(r, -EUCLEAN);
+	check_hostile(conf_yaml, "a: ", "a: \xff\xfe\n", 6);
 }
 
 TEST(json)

@@ -434,6 +434,21 @@ TEST(guard_lost_bind_shared)
 	RUN_IN_NS(guard_lost_bind, MS_SHARED);
 }
 
+/* Put up once more, the hot directory is found; taken down, nothing is left. */
+static void guard_again_and_gone(const char *run)
+{
+	cleanup_free char *msg = NULL;
+	enum mnt_state state;
+	int fd = mnt_guard_up(dir, &msg);
+
+	CHECK(sees_inner(fd));
+	close(fd);
+	CHECK_EQ(mnt_guard_down(dir), 0);
+	CHECK_EQ(mnt_probe(dir, &state, NULL), 0);
+	CHECK_EQ(state, MNT_BARE);
+	CHECK(loops_gone(run));
+}
+
 /* /run was tidied up: the guard is still known as ours. */
 static void guard_lost_image(void)
 {
@@ -446,13 +461,7 @@ static void guard_lost_image(void)
 	CHECK_EQ(unlink(image), 0);
 	CHECK_EQ(mnt_probe(dir, &state, NULL), 0);
 	CHECK_EQ(state, MNT_GUARDED);
-	fd = mnt_guard_up(dir, &msg);
-	CHECK(sees_inner(fd));
-	close(fd);
-	CHECK_EQ(mnt_guard_down(dir), 0);
-	CHECK_EQ(mnt_probe(dir, &state, NULL), 0);
-	CHECK_EQ(state, MNT_BARE);
-	CHECK(loops_gone(run));
+	guard_again_and_gone(run);
 }
 
 TEST(guard_without_its_image)
@@ -467,7 +476,6 @@ static void anchor_later(void)
 {
 	cleanup_free char *msg = NULL, *dev = NULL, *why = NULL, *run = mnt_run_dir(dir);
 	cleanup_(mnt_table_done) struct mnt_table t = {NULL, 0};
-	enum mnt_state state;
 	char hot[200];
 	int fd;
 
@@ -491,13 +499,7 @@ static void anchor_later(void)
 	/* the hot directory is found below the two */
 	snprintf(hot, sizeof(hot), "%s/hot", run);
 	CHECK_EQ(umount2(hot, MNT_DETACH), 0);
-	fd = mnt_guard_up(dir, &msg);
-	CHECK(sees_inner(fd));
-	close(fd);
-	CHECK_EQ(mnt_guard_down(dir), 0);
-	CHECK_EQ(mnt_probe(dir, &state, NULL), 0);
-	CHECK_EQ(state, MNT_BARE);
-	CHECK(loops_gone(run));
+	guard_again_and_gone(run);
 }
 
 TEST(anchor_over_tmpfs_guard)
