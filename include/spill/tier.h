@@ -153,11 +153,12 @@ int tier_file_fd(struct tier *t, struct file *f);
 /* SEEK_DATA / SEEK_HOLE for the original file. */
 int64_t tier_seek(struct tier *t, struct file *f, int64_t off, int whence);
 
-/* A write met ENOSPC: wait until spilling has freed something (true: try again), or, when the store
- * absorbs it (tier_absorbs), until there is room there; at most timeout_ms. False: there is nothing
- * to hope for. Call it with no lock held, and never from a request that holds a directory's lock in
- * the kernel (CREATE, MKDIR, RENAME...). */
-bool tier_wait_space(struct tier *t, unsigned timeout_ms, bool absorbs);
+/* A write met ENOSPC: wait until spilling has freed something (true: try again), or until there is
+ * room in the store for a file that may go on there; at most timeout_ms. end: of the write; 0:
+ * nothing that could go on in the store. False: there is nothing to hope for. Call it with no lock
+ * held, and never from a request that holds a directory's lock in the kernel (CREATE, MKDIR,
+ * RENAME...). */
+bool tier_wait_space(struct tier *t, unsigned timeout_ms, uint64_t end);
 /* Bytes are about to be written: looked at now and then, so that spilling starts in time. True: the
  * critical mark is reached and spilling gets on; the writer may wait a little with tier_pace (at
  * most timeout_ms, or until something was freed). */

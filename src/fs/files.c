@@ -292,12 +292,12 @@ static void suidgid_gone(struct fs *f, fuse_ino_t ino)
 
 /* Wait for spilling to make room. Half of the threads may: the other half always serves those who
  * wait for nothing, and the deletes that make room too. */
-static bool wait_space(struct fs *f, bool absorbs)
+static bool wait_space(struct fs *f, uint64_t end)
 {
 	bool yes = false;
 
 	if (atomic_fetch_add(&f->waiting, 1) < FS_THREADS_MAX / 2)
-		yes = tier_wait_space(f->t, SPACE_WAIT_MS, absorbs);
+		yes = tier_wait_space(f->t, SPACE_WAIT_MS, end);
 	atomic_fetch_sub(&f->waiting, 1);
 	return yes;
 }
@@ -332,7 +332,7 @@ static ssize_t write_waiting(struct fs *f, struct file *file, int fd, const char
 		int err = n < 0 ? (int)n : -EIO;
 
 		if (err == -ENOSPC && waits++ < SPACE_WAIT_MAX &&
-		    wait_space(f, tier_absorbs(f->t, (uint64_t)off + size)))
+		    wait_space(f, (uint64_t)off + size))
 			continue;
 		return done ? (ssize_t)done : err;
 	}
@@ -416,7 +416,7 @@ void op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, off_t len
 
 	do {
 		r = tier_fallocate(f->t, file, mode, off, len);
-	} while (r == -EINTR || (r == -ENOSPC && waits++ < SPACE_WAIT_MAX && wait_space(f, false)));
+	} while (r == -EINTR || (r == -ENOSPC && waits++ < SPACE_WAIT_MAX && wait_space(f, 0)));
 	if (kill)
 		suidgid_gone(f, ino);
 	reply_err(req, r);

@@ -310,7 +310,7 @@ bool space_waited_for(struct tier *t)
 	return yes;
 }
 
-bool tier_wait_space(struct tier *t, unsigned timeout_ms, bool absorbs)
+bool tier_wait_space(struct tier *t, unsigned timeout_ms, uint64_t end)
 {
 	struct timespec until;
 
@@ -332,7 +332,7 @@ bool tier_wait_space(struct tier *t, unsigned timeout_ms, bool absorbs)
 			break;
 		t->auto_kick = true;
 	}
-	bool yes = t->relief != relief || (absorbs && t->had_room);
+	bool yes = t->relief != relief || (t->had_room && overflow_wanted(t, end));
 
 	t->waiters--;
 	pthread_mutex_unlock(&t->auto_lock);

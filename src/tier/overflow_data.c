@@ -1,0 +1,265 @@
+/* SPDX-License-Identifier: MIT
+ * The content of a partial file: reading, writing, and the rest of what files can do.
+ */
+#include "overflow_int.h"
+
+#include "spill/durable.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+
+ssize_t overflow_read(const struct overflow *o, int fd, void *buf, size_t len, uint64_t off)
+{
+	struct stat st;
+	size_t done = 0;
+
+	if (fstat(fd, &st))
+		return -errno;
+	if (off >= (uint64_t)st.st_size)
+		return 0;
+	len = (size_t)MIN(len, (uint64_t)st.st_size - off);
+	while (done < len) {
+		uint64_t pos = off + done, end = over_run_end(o, pos, off + len);
+		bool is = over_here(o, pos / OVERFLOW_CHUNK);
+		ssize_t n = pread_full(is ? o->fd : fd, (char *)buf + done, end - pos, (off_t)pos);
+
+		if (n < 0)
+			return done ? (ssize_t)done : n;
+		/* The overflow file ends where its last byte was written. */
+		memset((char *)buf + done + n, 0, end - pos - (size_t)n);
+		done += end - pos;
+	}
+	return (ssize_t)done;
+}
+
+/* The hot bytes of a chunk go over; afterwards it counts as here. [io exclusive] */
+static int migrate(struct tier *t, struct node *n, int fd, uint64_t chunk)
+{
+	struct overflow *o = n->over;
+	off_t pos = (off_t)(chunk * OVERFLOW_CHUNK), end = pos + OVERFLOW_CHUNK;
+	off_t data = lseek(fd, pos, SEEK_DATA);
+
+	if (data < 0 && errno != ENXIO)
+		return -errno;
+	if (data < 0 || data >= end)
+		return over_set(o, chunk);
+	if (!overflow_room(t, OVERFLOW_CHUNK))
+		return -ENOSPC;
+	cleanup_fd int rd = node_open(t, n, O_RDONLY | O_NOFOLLOW | O_NOATIME);
+	cleanup_free char *buf = malloc(OVERFLOW_CHUNK);
+
+	if (rd < 0 || !buf)
+		return rd < 0 ? rd : -ENOMEM;
+	ssize_t got = pread_full(rd, buf, OVERFLOW_CHUNK, pos);
+	int r = got < 0 ? (int)got : d_pwrite(o->fd, buf, (size_t)got, pos);
+
+	if (!r)
+		r = d_fdatasync(o->fd);
+	if (!r)
+		r = over_set(o, chunk);
+	else
+		d_punch(o->fd, pos,
+			OVERFLOW_CHUNK); /* or the half of it would count at the next load */
+	if (r)
+		return r;
+	atomic_fetch_sub(&t->overflow_room, (long long)got);
+	r = d_punch(fd, pos, OVERFLOW_CHUNK);
+	if (r) /* twice there, and equal; the hot bytes do not count any more */
+		log_warn("a chunk that moved to the store keeps its space: %s", strerror(-r));
+	return 0;
+}
+
+static bool all_data(int fd, uint64_t off, uint64_t end)
+{
+	off_t hole = lseek(fd, (off_t)off, SEEK_HOLE);
+
+	return hole >= 0 && (uint64_t)hole >= end;
+}
+
+/* The part of [off, end) that goes to one place; *over: which. [io exclusive] */
+static int place(struct tier *t, struct node *n, int fd, uint64_t off, uint64_t *end, bool force,
+		 bool *over)
+{
+	bool tight = force || atomic_load(&t->pressed);
+	uint64_t pos = off;
+	int r = 0;
+
+	while (pos < *end && !r) {
+		uint64_t c = pos / OVERFLOW_CHUNK, stop = MIN(*end, (c + 1) * OVERFLOW_CHUNK);
+		bool is = over_here(n->over, c);
+
+		/* Where there are blocks already the hot tier needs none. */
+		if (!is && tight && !all_data(fd, pos, stop)) {
+			r = migrate(t, n, fd, c);
+			is = !r;
+		}
+		if (pos == off)
+			*over = is;
+		else if (is != *over)
+			break;
+		pos = stop;
+	}
+	if (r && pos == off)
+		return r;
+	*end = pos;
+	return 0;
+}
+
+static ssize_t write_over(struct tier *t, struct overflow *o, int fd, const struct stat *st,
+			  const void *buf, size_t len, uint64_t off, bool strip)
+{
+	struct timespec now[2] = {{.tv_nsec = UTIME_OMIT}, {.tv_nsec = UTIME_NOW}};
+
+	if (!overflow_room(t, len))
+		return -ENOSPC;
+	ssize_t n = pwrite(o->fd, buf, len, (off_t)off); /* user effect */
+
+	if (n < 0)
+		return -errno;
+	atomic_fetch_sub(&t->overflow_room, (long long)n);
+	/* The inode is the hot one: its size, its times, its mode. */
+	uint64_t end = off + (uint64_t)n;
+	int r = end > (uint64_t)st->st_size ? ftruncate(fd, (off_t)end) /* user effect */
+					    : futimens(fd, now);        /* user effect */
+
+	if (r)
+		return -errno;
+	mode_t drop = (st->st_mode & S_ISUID) | (st->st_mode & S_IXGRP ? st->st_mode & S_ISGID : 0);
+
+	if (strip && drop && fchmod(fd, st->st_mode & 07777 & ~drop))
+		return -errno;
+	return n;
+}
+
+ssize_t overflow_write(struct tier *t, struct node *n, int fd, const void *buf, size_t len,
+		       uint64_t off, bool shared, bool force, bool strip)
+{
+	struct overflow *o = n->over;
+	uint64_t end = over_run_end(o, off, off + len);
+	bool over = over_here(o, off / OVERFLOW_CHUNK);
+	struct stat st;
+
+	if (fstat(fd, &st))
+		return -errno;
+	if (shared) {
+		if (over ? off + len > (uint64_t)st.st_size : atomic_load(&t->pressed))
+			return -EAGAIN;
+	} else {
+		end = off + len;
+		int r = place(t, n, fd, off, &end, force, &over);
+
+		if (r)
+			return r;
+	}
+	if (over)
+		return write_over(t, o, fd, &st, buf, end - off, off, strip);
+	ssize_t w = pwrite(fd, buf, end - off, (off_t)off); /* user effect */
+
+	return w < 0 ? -errno : w;
+}
+
+int overflow_truncate(struct overflow *o, int fd, uint64_t size)
+{
+	struct stat st;
+
+	if (fstat(o->fd, &st))
+		return -errno;
+	if (ftruncate(fd, (off_t)size)) /* user effect */
+		return -errno;
+	if ((uint64_t)st.st_size <= size)
+		return 0;
+	int r = d_fsync(fd);
+
+	if (!r)
+		r = d_ftruncate(o->fd, (off_t)size);
+	if (!r) /* or it could come back over what is written there next */
+		r = d_fdatasync(o->fd);
+	for (uint64_t c = (size + OVERFLOW_CHUNK - 1) / OVERFLOW_CHUNK; !r && c < o->nchunks; c++)
+		o->bits[c / 64] &= ~(1ull << (c % 64));
+	return r;
+}
+
+int overflow_sync(const struct overflow *o)
+{
+	return d_fdatasync(o->fd);
+}
+
+int overflow_punch(const struct overflow *o, uint64_t off, uint64_t len)
+{
+	return d_punch(o->fd, (off_t)off, (off_t)len);
+}
+
+int64_t overflow_seek(const struct overflow *o, int fd, uint64_t off, int whence)
+{
+	struct stat st;
+
+	if (fstat(fd, &st))
+		return -errno;
+	uint64_t size = (uint64_t)st.st_size;
+
+	if (off >= size)
+		return -ENXIO;
+	while (off < size) {
+		uint64_t end = over_run_end(o, off, size);
+		int src = over_here(o, off / OVERFLOW_CHUNK) ? o->fd : fd;
+		off_t r = lseek(src, (off_t)off, whence);
+
+		if (r < 0 && errno != ENXIO)
+			return -errno;
+		if (r < 0 && whence == SEEK_HOLE) /* behind the overflow file's end */
+			return (int64_t)off;
+		if (r >= 0 && (uint64_t)r < end)
+			return r;
+		off = end;
+	}
+	return whence == SEEK_HOLE ? (int64_t)size : -ENXIO;
+}
+
+uint64_t overflow_blocks(const struct overflow *o)
+{
+	struct stat st;
+
+	return fstat(o->fd, &st) ? 0 : (uint64_t)st.st_blocks;
+}
+
+int overflow_ranges(const struct overflow *o, int fd, uint64_t size, struct range **ret,
+		    uint32_t *ret_n, bool *ret_dense)
+{
+	struct range *v = NULL;
+	uint32_t n = 0, cap = 0;
+	uint64_t pos = 0;
+
+	while (pos < size) {
+		int64_t data = overflow_seek(o, fd, pos, SEEK_DATA);
+
+		if (data == -ENXIO)
+			break;
+		int64_t hole = data < 0 ? data : overflow_seek(o, fd, (uint64_t)data, SEEK_HOLE);
+
+		if (hole < 0 || n == HOT_RANGES_MAX) {
+			free(v);
+			return hole < 0 ? (int)hole : -E2BIG;
+		}
+		if (n == cap) {
+			cap = cap ? 2 * cap : 16;
+			struct range *w = reallocarray(v, cap, sizeof(*w));
+
+			if (!w) {
+				free(v);
+				return -ENOMEM;
+			}
+			v = w;
+		}
+		v[n++] = (struct range){(uint64_t)data, (uint64_t)(hole - data)};
+		pos = (uint64_t)hole;
+	}
+	*ret_dense = n == 1 && v[0].off == 0 && v[0].len == size;
+	if (*ret_dense) {
+		free(v);
+		v = NULL;
+		n = 0;
+	}
+	*ret = v;
+	*ret_n = n;
+	return 0;
+}
