@@ -58,14 +58,16 @@ bool tier_absorbs(struct tier *t, uint64_t end)
 static ssize_t write_moving(struct tier *t, struct node *n, int fd, const void *buf, size_t len,
 			    uint64_t off, bool force, bool strip)
 {
-	ssize_t r = 0;
+	/* Our own descriptor: an error of the user's earlier writes is for the user's fsync to
+	 * tell. */
+	cleanup_fd int own = node_open(t, n, O_RDWR | O_NOFOLLOW | O_NOATIME);
+	ssize_t r = own < 0 ? own : 0;
 
-	if (!n->over) /* most of it is written back before anybody has to wait for us */
-		/* user effect */
-		r = fdatasync(fd) ? -errno : 0;
+	if (!r && !n->over) /* most of it is written back before anybody has to wait for us */
+		r = d_fdatasync(own);
 	io_exclusive(t, n);
 	if (!r && !n->over)
-		r = overflow_begin(t, n, fd);
+		r = overflow_begin(t, n, own);
 	if (!r) {
 		r = overflow_write(t, n, fd, buf, len, off, false, force, strip);
 	} else {
@@ -154,12 +156,15 @@ int tier_truncate(struct tier *t, struct node *n, uint64_t size)
 	/* truncate(2), not ftruncate(2): the two differ in whether an equal size changes times. */
 	cleanup_fd int fd = node_open(t, n, (over ? O_RDWR : O_PATH) | O_NOFOLLOW);
 
-	if (fd < 0)
+	if (fd < 0) {
 		r = fd;
-	else if (over)
+	} else if (over) {
 		r = truncate_at(t, n, fd, size);
-	else if (truncate(hot_fd_path(fd, p), (off_t)size)) /* user effect */
-		r = -errno;
+	} else {
+		io_exclusive(t, n);
+		r = truncate(hot_fd_path(fd, p), (off_t)size) ? -errno : 0; /* user effect */
+		io_unlock(t, n);
+	}
 	node_lock(t, n);
 	n->opens--;
 	node_unlock(t, n);
@@ -175,9 +180,10 @@ static int fallocate_over(struct node *n, int fd, int mode, off_t off, off_t len
 	if (mode & ~(FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE))
 		return -EOPNOTSUPP;
 	if (mode & (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE)) {
-		r = overflow_punch(n->over, (uint64_t)off, (uint64_t)len);
+		/* In this order: what is stale in the hot inode must not outlive the overflow's. */
+		r = d_punch(fd, off, len);
 		if (!r)
-			r = d_punch(fd, off, len);
+			r = overflow_punch(n->over, (uint64_t)off, (uint64_t)len);
 	}
 	if (r || mode & FALLOC_FL_KEEP_SIZE)
 		return r;
@@ -233,9 +239,12 @@ ssize_t tier_copy_range(struct tier *t, struct file *in, off_t off_in, struct fi
 	io_shared(t, a);
 	if (both)
 		io_shared(t, b);
-	ssize_t n = -EXDEV; /* the kernel copies through its page cache */
+	/* The kernel copies through its page cache then, and the writes come one by one. */
+	bool absorb = !out->backing && atomic_load(&t->pressed) &&
+		      overflow_wanted(t, (uint64_t)off_out + len);
+	ssize_t n = -EXDEV;
 
-	if (!in->n->over && !out->n->over) {
+	if (!in->n->over && !out->n->over && !absorb) {
 		/* user effect */
 		n = copy_file_range(fd_in, &off_in, fd_out, &off_out, len, flags);
 		if (n < 0)

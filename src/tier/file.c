@@ -186,7 +186,7 @@ int tier_adopt_file(struct tier *t, struct node *n, int fd, int flags, struct fi
 	}
 	node_lock(t, n);
 	node_flag(n, 0,
-		  NODE_MAPPED |
+		  NODE_MAPPED | NODE_PASSED |
 			  NODE_OLD_PAGES); /* nobody had it before, also not before a takeover */
 	r = grant_way(t, n, flags, fd);
 	(*ret)->backing = MAX(r, 0);
@@ -267,7 +267,7 @@ int tier_adopt_open(struct tier *t, uint64_t nodeid, const struct hot_fh *fh, in
 		r = -EIO;
 	/* The kernel had it open for its page cache, so there is no mapping past it. */
 	if (!backing && !(flags & O_DIRECT))
-		node_flag(n, 0, NODE_MAPPED);
+		node_flag(n, 0, NODE_MAPPED | NODE_PASSED);
 	if (!r && node_is_cold(n)) {
 		/* The kernel reads no stub by itself. */
 		r = backing ? -EUCLEAN : cold_load(t, n->cold, node_hot_id(t, n).ino);

@@ -167,7 +167,9 @@ int node_intern(struct tier *t, uint64_t nodeid, const struct hot_fh *fh, const 
 	n->refs = 1;
 	atomic_store(&n->pin_fd, -1);
 	if (S_ISREG(st->st_mode))
-		atomic_store(&n->flags, NODE_REG | (t->resumed ? NODE_MAPPED | NODE_OLD_PAGES : 0));
+		atomic_store(&n->flags,
+			     NODE_REG |
+				     (t->resumed ? NODE_MAPPED | NODE_PASSED | NODE_OLD_PAGES : 0));
 	if (s->count >= s->nbuckets * 2)
 		shard_grow(s);
 	size_t b = bucket_of(s, id);

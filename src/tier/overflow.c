@@ -2,7 +2,7 @@
  * Partial files: how they begin, come back, and end (see overflow.h).
  *
  *	begin     overflow file made, its name synced; marker "partial" synced; first chunk
- *	migrate   copy, fdatasync, the chunk counts from now on, punch the hot bytes
+ *	migrate   copy, fdatasync, map, fdatasync, punch the hot bytes
  *	truncate  hot inode first, synced; what lies behind its size is cut when loaded
  *	fsync     overflow, then hot inode (which has the size and the times)
  *	return    copy all, fdatasync, marker dropped, fsync, overflow file removed
@@ -19,23 +19,21 @@
 #include <sys/stat.h>
 #include <sys/xattr.h>
 
-#define RESERVE  (16ull << 20) /* of the store: index, deletes, the batch that makes room */
-#define COPY_BUF (256u << 10)
+#define RESERVE   (16ull << 20) /* of the store: index, deletes, the batch that makes room */
+#define COPY_BUF  (256u << 10)
+#define SILENT_NS UINT64_C(2000000000)
 
 int overflow_load(struct tier *t, struct node *n, int hot)
 {
-	struct stat os, st;
+	struct stat st;
 	int r = 0, fd = store_overflow_open(t->store, node_hot_id(t, n), false);
 
 	if (fd < 0)
 		return fd;
-	/* Cut off by a truncation whose second half a crash prevented. */
-	if (fstat(fd, &os) || fstat(hot, &st))
+	if (fstat(hot, &st))
 		r = -errno;
-	else if (os.st_size > st.st_size && !atomic_load(&t->frozen))
-		r = d_ftruncate(fd, st.st_size);
-	if (!r)
-		r = over_new(fd, &n->over);
+	else
+		r = over_open(fd, (uint64_t)st.st_size, atomic_load(&t->frozen), &n->over);
 	if (r)
 		close(fd);
 	else
@@ -51,7 +49,9 @@ bool overflow_wanted(struct tier *t, uint64_t end)
 
 bool overflow_room(struct tier *t, uint64_t len)
 {
-	return atomic_load(&t->overflow_room) >= (long long)len;
+	/* A store that does not answer takes nothing. */
+	return atomic_load(&t->overflow_room) >= (long long)len &&
+	       clock_mono_ns() - atomic_load(&t->overflow_seen_ns) < SILENT_NS;
 }
 
 void overflow_refresh(struct tier *t)
@@ -60,6 +60,7 @@ void overflow_refresh(struct tier *t)
 	uint64_t room = t->space.free_bytes;
 
 	pthread_mutex_unlock(&t->space_lock);
+	atomic_store(&t->overflow_seen_ns, clock_mono_ns());
 	atomic_store(&t->overflow_room, room > RESERVE ? (long long)(room - RESERVE) : 0);
 }
 
@@ -85,10 +86,11 @@ int overflow_begin(struct tier *t, struct node *n, int fd)
 
 	if (!id.ino || fstat(fd, &st))
 		return -EBUSY;
-	/* Whoever had it open for passthrough may have a mapping that writes to the hot inode. */
+	/* Whoever had it open for passthrough may have a mapping of the hot inode. */
 	node_lock(t, n);
 	bool busy = n->passed || n->rel || n->cold ||
-		    node_has(n, NODE_MAPPED | NODE_BUSY | NODE_DAMAGED | NODE_STALE_MARKER);
+		    node_has(n, NODE_MAPPED | NODE_PASSED | NODE_BUSY | NODE_DAMAGED |
+					NODE_STALE_MARKER);
 
 	node_unlock(t, n);
 	if (busy)
@@ -121,7 +123,7 @@ int overflow_begin(struct tier *t, struct node *n, int fd)
 	n->over = o;
 	atomic_store(&n->res, RES_PARTIAL);
 	node_unlock(t, n);
-	if (!st.st_nlink)
+	if (fstat(fd, &st) || !st.st_nlink) /* since it can be seen that it is partial */
 		gone_tomb(t, n);
 	return 0;
 }
@@ -169,15 +171,16 @@ static int copy_run(struct tier *t, const struct overflow *o, int fd, void *buf,
 	return 0;
 }
 
-static int copy_back(struct tier *t, const struct overflow *o, int fd)
+static int copy_back(struct tier *t, const struct overflow *o, int fd, uint64_t size)
 {
 	cleanup_free void *buf = malloc(COPY_BUF);
 	off_t pos = 0, end;
 	int r = buf ? 0 : -ENOMEM;
 
-	while (!r && (pos = lseek(o->fd, pos, SEEK_DATA)) >= 0) {
+	while (!r && (pos = lseek(o->fd, pos, SEEK_DATA)) >= 0 && (uint64_t)pos < size) {
 		end = lseek(o->fd, pos, SEEK_HOLE);
-		r = end < 0 ? -errno : copy_run(t, o, fd, buf, pos, end);
+		r = end < 0 ? -errno
+			    : copy_run(t, o, fd, buf, pos, (off_t)MIN((uint64_t)end, size));
 		pos = end;
 	}
 	if (!r && pos < 0 && errno != ENXIO) /* not the end: it cannot be read */
@@ -185,14 +188,17 @@ static int copy_back(struct tier *t, const struct overflow *o, int fd)
 	return r;
 }
 
-static int return_fd(struct tier *t, const struct overflow *o, int fd)
+static int return_fd(struct tier *t, struct overflow *o, int fd)
 {
 	struct stat st;
 
 	if (fstat(fd, &st))
 		return -errno;
 	struct timespec times[2] = {st.st_atim, st.st_mtim};
-	int r = copy_back(t, o, fd);
+	int r = atomic_load(&o->err);
+
+	if (!r)
+		r = copy_back(t, o, fd, (uint64_t)st.st_size);
 
 	if (!r)
 		r = d_fdatasync(fd);
@@ -208,8 +214,8 @@ static int return_fd(struct tier *t, const struct overflow *o, int fd)
 		r = hot_marker_drop(fd);
 	if (!r)
 		r = d_fsync(fd);
-	if (r)
-		overflow_marker(fd);
+	if (r && overflow_marker(fd))
+		log_err("a partial file's marker cannot be put back: it is what the hot tier has");
 	return r;
 }
 
@@ -257,17 +263,27 @@ int overflow_empty(struct tier *t, struct node *n)
 int overflow_from_object(struct tier *t, int fd, const struct object *o, const struct marker *mk,
 			 struct hot_id id)
 {
+	struct overflow *over = NULL;
 	struct stat st;
 	int r = fstat(fd, &st) ? -errno : 0;
-	cleanup_fd int ofd = r ? r : store_overflow_open(t->store, id, true);
+	int ofd = r ? r : store_overflow_open(t->store, id, true);
 
 	if (ofd < 0)
 		return ofd;
 	struct timespec times[2] = {st.st_atim, st.st_mtim};
 
-	r = overflow_room(t, o->stream_len) ? object_refill(t, ofd, o) : -ENOSPC;
+	r = over_new(ofd, &over);
+	if (r)
+		close(ofd);
+	if (!r)
+		r = overflow_room(t, o->stream_len) ? object_refill(t, ofd, o) : -ENOSPC;
 	if (!r)
 		r = d_fdatasync(ofd);
+	if (!r)
+		r = over_set_all(over, o->size);
+	if (!r)
+		r = d_fdatasync(ofd);
+	overflow_free(over);
 	if (r) {
 		store_overflow_remove(t->store, id);
 		return r;

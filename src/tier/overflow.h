@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * Private to src/tier: partial residency. A file that is being written while the hot tier is nearly
  * full goes on in the store: in whole chunks, plain, in a file of its own (store_overflow_*). A
- * chunk that has data there is there; every other one is in the hot inode, also its holes.
+ * chunk that the overflow's own map names is there; every other one is in the hot inode, also its
+ * holes.
  *
  * Only mediated files can be partial. Locks: the io lock of the node, shared by whoever moves data
  * of an open file and exclusive for whoever changes where data is; outside of the node lock, never
@@ -15,6 +16,8 @@
 #define OVERFLOW_CHUNK (1u << 20)
 /* Smaller files wait for space instead: one more file on the store each would cost more. */
 #define OVERFLOW_MIN OVERFLOW_CHUNK
+/* Larger offsets stay in the hot tier: the map lies here in the overflow file (overflow_map.c). */
+#define OVERFLOW_MAX (1ull << 41)
 
 struct overflow;
 
@@ -31,7 +34,8 @@ bool overflow_wanted(struct tier *t, uint64_t end);
 bool overflow_room(struct tier *t, uint64_t len);
 void overflow_refresh(struct tier *t); /* the store's space was looked at */
 
-/* Turn n, open for writing at fd, into a partial file. [io exclusive] -EBUSY: not now. */
+/* Turn n into a partial file; fd: open for writing, nobody else's. [io exclusive] -EBUSY: not now.
+ */
 int overflow_begin(struct tier *t, struct node *n, int fd);
 /* What a partial file's inode (hot: a descriptor of it, O_PATH is enough) says: node->over.
  * -ENOENT: its overflow is gone. [N] */
@@ -53,10 +57,10 @@ ssize_t overflow_write(struct tier *t, struct node *n, int fd, const void *buf, 
 		       uint64_t off, bool shared, bool force, bool strip);
 ssize_t overflow_read(const struct overflow *o, int fd, void *buf, size_t len, uint64_t off);
 int overflow_truncate(struct overflow *o, int fd, uint64_t size); /* [io exclusive] */
-int overflow_sync(const struct overflow *o);
-int overflow_punch(const struct overflow *o, uint64_t off, uint64_t len);
+int overflow_sync(struct overflow *o); /* an error is told to all who ask from then on */
+int overflow_punch(struct overflow *o, uint64_t off, uint64_t len);
 int64_t overflow_seek(const struct overflow *o, int fd, uint64_t off, int whence);
-uint64_t overflow_blocks(const struct overflow *o); /* 512-byte units */
+uint64_t overflow_blocks(const struct overflow *o); /* 512-byte units; memory only */
 /* The data ranges of the whole file, as hot_ranges. */
 int overflow_ranges(const struct overflow *o, int fd, uint64_t size, struct range **ret,
 		    uint32_t *ret_n, bool *ret_dense);

@@ -10,8 +10,8 @@
 
 ssize_t overflow_read(const struct overflow *o, int fd, void *buf, size_t len, uint64_t off)
 {
+	size_t done = 0, asked = len;
 	struct stat st;
-	size_t done = 0;
 
 	if (fstat(fd, &st))
 		return -errno;
@@ -21,11 +21,13 @@ ssize_t overflow_read(const struct overflow *o, int fd, void *buf, size_t len, u
 	while (done < len) {
 		uint64_t pos = off + done, end = over_run_end(o, pos, off + len);
 		bool is = over_here(o, pos / OVERFLOW_CHUNK);
-		ssize_t n = pread_full(is ? o->fd : fd, (char *)buf + done, end - pos, (off_t)pos);
+		/* At the end as much as was asked for: O_DIRECT wants whole blocks. */
+		size_t want = !is && end == off + len ? asked - done : end - pos;
+		ssize_t n = pread_full(is ? o->fd : fd, (char *)buf + done, want, (off_t)pos);
 
 		if (n < 0)
 			return done ? (ssize_t)done : n;
-		/* The overflow file ends where its last byte was written. */
+		n = MIN(n, (ssize_t)(end - pos));
 		memset((char *)buf + done + n, 0, end - pos - (size_t)n);
 		done += end - pos;
 	}
@@ -54,14 +56,17 @@ static int migrate(struct tier *t, struct node *n, int fd, uint64_t chunk)
 	int r = got < 0 ? (int)got : d_pwrite(o->fd, buf, (size_t)got, pos);
 
 	if (!r)
-		r = d_fdatasync(o->fd);
+		r = overflow_sync(o);
+	if (r) {
+		over_clean(o, chunk);
+		return r;
+	}
+	r = over_set(o, chunk);
 	if (!r)
-		r = over_set(o, chunk);
-	else
-		d_punch(o->fd, pos,
-			OVERFLOW_CHUNK); /* or the half of it would count at the next load */
+		r = overflow_sync(o);
 	if (r)
 		return r;
+	over_count(o);
 	atomic_fetch_sub(&t->overflow_room, (long long)got);
 	r = d_punch(fd, pos, OVERFLOW_CHUNK);
 	if (r) /* twice there, and equal; the hot bytes do not count any more */
@@ -81,27 +86,34 @@ static int place(struct tier *t, struct node *n, int fd, uint64_t off, uint64_t 
 		 bool *over)
 {
 	bool tight = force || atomic_load(&t->pressed);
-	uint64_t pos = off;
-	int r = 0;
+	uint64_t stop;
 
-	while (pos < *end && !r) {
-		uint64_t c = pos / OVERFLOW_CHUNK, stop = MIN(*end, (c + 1) * OVERFLOW_CHUNK);
+	for (uint64_t pos = off; pos < *end; pos = stop) {
+		uint64_t c = pos / OVERFLOW_CHUNK;
+
+		stop = MIN(*end, (c + 1) * OVERFLOW_CHUNK);
 		bool is = over_here(n->over, c);
 
 		/* Where there are blocks already the hot tier needs none. */
-		if (!is && tight && !all_data(fd, pos, stop)) {
-			r = migrate(t, n, fd, c);
+		if (!is && tight && stop <= OVERFLOW_MAX && !all_data(fd, pos, stop)) {
+			int r = migrate(t, n, fd, c);
+
+			if (r && pos != off) {
+				*end = pos;
+				return 0;
+			}
+			/* Without room there it may still fit here. */
+			if (r && (force || r != -ENOSPC))
+				return r;
 			is = !r;
 		}
 		if (pos == off)
 			*over = is;
-		else if (is != *over)
-			break;
-		pos = stop;
+		if (is != *over) {
+			*end = pos;
+			return 0;
+		}
 	}
-	if (r && pos == off)
-		return r;
-	*end = pos;
 	return 0;
 }
 
@@ -117,6 +129,7 @@ static ssize_t write_over(struct tier *t, struct overflow *o, int fd, const stru
 	if (n < 0)
 		return -errno;
 	atomic_fetch_sub(&t->overflow_room, (long long)n);
+	over_count(o);
 	/* The inode is the hot one: its size, its times, its mode. */
 	uint64_t end = off + (uint64_t)n;
 	int r = end > (uint64_t)st->st_size ? ftruncate(fd, (off_t)end) /* user effect */
@@ -162,7 +175,7 @@ int overflow_truncate(struct overflow *o, int fd, uint64_t size)
 {
 	struct stat st;
 
-	if (fstat(o->fd, &st))
+	if (fstat(fd, &st))
 		return -errno;
 	if (ftruncate(fd, (off_t)size)) /* user effect */
 		return -errno;
@@ -171,22 +184,29 @@ int overflow_truncate(struct overflow *o, int fd, uint64_t size)
 	int r = d_fsync(fd);
 
 	if (!r)
-		r = d_ftruncate(o->fd, (off_t)size);
-	if (!r) /* or it could come back over what is written there next */
-		r = d_fdatasync(o->fd);
-	for (uint64_t c = (size + OVERFLOW_CHUNK - 1) / OVERFLOW_CHUNK; !r && c < o->nchunks; c++)
-		o->bits[c / 64] &= ~(1ull << (c % 64));
+		r = over_cut(o, size);
+	if (!r) /* or it could come back when the file grows again */
+		r = overflow_sync(o);
+	over_count(o);
 	return r;
 }
 
-int overflow_sync(const struct overflow *o)
+int overflow_sync(struct overflow *o)
 {
-	return d_fdatasync(o->fd);
+	int r = d_fdatasync(o->fd);
+
+	if (r)
+		atomic_store(&o->err, r);
+	return r ? r : atomic_load(&o->err);
 }
 
-int overflow_punch(const struct overflow *o, uint64_t off, uint64_t len)
+int overflow_punch(struct overflow *o, uint64_t off, uint64_t len)
 {
-	return d_punch(o->fd, (off_t)off, (off_t)len);
+	int r = off < OVERFLOW_MAX ? d_punch(o->fd, (off_t)off, (off_t)MIN(len, OVERFLOW_MAX - off))
+				   : 0;
+
+	over_count(o);
+	return r;
 }
 
 int64_t overflow_seek(const struct overflow *o, int fd, uint64_t off, int whence)
@@ -206,7 +226,7 @@ int64_t overflow_seek(const struct overflow *o, int fd, uint64_t off, int whence
 
 		if (r < 0 && errno != ENXIO)
 			return -errno;
-		if (r < 0 && whence == SEEK_HOLE) /* behind the overflow file's end */
+		if (r < 0 && whence == SEEK_HOLE) /* behind the source's last data */
 			return (int64_t)off;
 		if (r >= 0 && (uint64_t)r < end)
 			return r;
@@ -217,9 +237,7 @@ int64_t overflow_seek(const struct overflow *o, int fd, uint64_t off, int whence
 
 uint64_t overflow_blocks(const struct overflow *o)
 {
-	struct stat st;
-
-	return fstat(o->fd, &st) ? 0 : (uint64_t)st.st_blocks;
+	return atomic_load(&o->blocks);
 }
 
 int overflow_ranges(const struct overflow *o, int fd, uint64_t size, struct range **ret,

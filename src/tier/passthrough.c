@@ -71,6 +71,18 @@ bool tier_attr_stable(struct tier *t, struct node *n)
 	return stable;
 }
 
+/* Before a mediated writer, who may take the file to the store: has the last mapping gone? [N] */
+static void unpassed(struct tier *t, struct node *n)
+{
+	if (!node_has(n, NODE_PASSED) || n->mediated || n->passed || n->rel)
+		return;
+	cleanup_fd int fd = node_open(t, n, O_RDONLY | O_NOATIME | O_NONBLOCK);
+
+	/* Granted when nobody else has the inode open at all. */
+	if (fd >= 0 && !fcntl(fd, F_SETLEASE, F_WRLCK))
+		node_flag(n, 0, NODE_PASSED | NODE_MAPPED);
+}
+
 static bool disk_is_tight(struct tier *t)
 {
 	return t->cfg->auto_spill && atomic_load(&t->used) >= t->cfg->high;
@@ -189,7 +201,7 @@ void grant_again(struct tier *t, struct node *n, int flags, int backing)
 	}
 	n->backing = backing;
 	n->passed++;
-	node_flag(n, NODE_OLD_PAGES, 0);
+	node_flag(n, NODE_OLD_PAGES | NODE_PASSED, 0);
 	if (is_writing(flags)) {
 		atomic_fetch_add(&n->writers, 1);
 		node_flag(n, NODE_MAPPED, 0);
@@ -199,6 +211,9 @@ void grant_again(struct tier *t, struct node *n, int flags, int backing)
 int grant_way(struct tier *t, struct node *n, int flags, int fd)
 {
 	int id = node_is_cold(n) ? 0 : pass(t, n, flags, fd);
+
+	if (!id && is_writing(flags) && !n->over)
+		unpassed(t, n);
 
 	if (id >= 0)
 		grant_again(t, n, flags, id);

@@ -130,7 +130,8 @@ static bool too_large(struct tier *t, const struct object *o)
 {
 	struct statvfs sv;
 
-	if (!overflow_wanted(t, o->stream_len) || hot_statfs(t->hot, &sv))
+	if (!overflow_wanted(t, o->stream_len) || o->size > OVERFLOW_MAX ||
+	    !overflow_room(t, o->stream_len) || hot_statfs(t->hot, &sv))
 		return false;
 	uint64_t all = (uint64_t)(sv.f_blocks - sv.f_bfree) + sv.f_bavail;
 	uint64_t would = (uint64_t)(sv.f_blocks - sv.f_bfree) + o->stream_len / sv.f_frsize;
@@ -172,11 +173,17 @@ int recall_node(struct tier *t, struct node *n, bool keep)
 
 	io_exclusive(t, n);
 	node_lock(t, n);
+	/* Of a partial file whose release could not be taken back: the object has all of it. */
+	struct overflow *old = r ? NULL : steal_ptr(n->over);
+
 	if (!r && over && overflow_load(t, n, fd)) {
 		node_flag(n, NODE_DAMAGED, 0);
 		r = -EIO;
 	}
 	io_unlock(t, n);
+	overflow_free(old);
+	if (old && !over)
+		store_overflow_remove(t->store, id);
 	if (r) {
 		c->mk = mk;
 		atomic_store(&n->res, RES_SPILLED);

@@ -47,6 +47,9 @@ enum {
 	 * passthrough open (readahead(2) does), so mediated opens drop them, until one of
 	 * those is released. */
 	NODE_OLD_PAGES = 1 << 10,
+	/* Was open for passthrough, also for reading: a mapping of the hot inode may have stayed.
+	 */
+	NODE_PASSED = 1 << 12,
 	NODE_CLASSED = 1 << 11, /* cls and layer are known: it was looked up by name */
 };
 
@@ -134,7 +137,8 @@ struct tier {
 	void *orphan_ctx;
 	bool resumed; /* the kernel knows more nodes than we do */
 	struct stripe stripes[NODE_STRIPES];
-	pthread_rwlock_t io[IO_STRIPES]; /* see overflow.h */
+	pthread_rwlock_t io[IO_STRIPES];   /* see overflow.h */
+	_Atomic uint64_t overflow_seen_ns; /* when the store last answered */
 	atomic_llong overflow_room; /* bytes that may go to the overflow before the next look */
 	struct node *root;
 	struct fdcache *fds;

@@ -77,13 +77,17 @@ printf '\0' | dd of="$T_TMP/big" bs=1 seek=150000000 conv=notrunc status=none
 
 # ---- a new mount finds it; check says nothing
 t_umount "$DIR"
+# A copy of a chunk that a kill or a power cut ended half-way does not count: chunk 0 stayed in the hot tier, as there
+# was room when it was written.
+over=$(echo "$STORE"/overflow/*)
+dd if=/dev/urandom of="$over" bs=64K count=3 conv=notrunc status=none
 # Without a daemon it cannot be put together, and that is said.
 t_ctl export --store "$STORE" --hot "$(t_hot "$DIR")" "$T_TMP/out" >"$T_TMP/export.out" 2>&1 &&
 	fail "an offline export of a partial file"
 grep -q 'not supported' "$T_TMP/export.out" || fail "export: $(tail -n 3 "$T_TMP/export.out")"
 t_spillfs "$STORE" "$DIR" overflow=on,auto=on,interval=1s,min-age=1h
 t_check "state after mounting again" "$(state "$blob")" partial
-cmp "$T_TMP/big" "$blob" || fail "not as written after mounting again"
+cmp "$T_TMP/big" "$blob" || fail "not as written after mounting again (or half a chunk counts)"
 t_ctl check -m "$DIR" >"$T_TMP/check.out" || fail "check: $(head -n 3 "$T_TMP/check.out")"
 
 # ---- spilled as any file, read, and opened for writing although it does not fit
@@ -104,6 +108,52 @@ rm "$blob" "$T_TMP/again"
 t_must dd if="$T_TMP/big" of="$INGEST/data" bs=1M status=none
 t_check "state" "$(state "$INGEST/data")" partial
 rm "$INGEST/data"
+t_until 20 none_left || fail "the overflow of a deleted file stays"
+
+# ---- what a reader has mapped, opened past us, stays as it is while the file is written to
+roomy()
+{
+	(($(t_status "$DIR" .used_percent) < 30))
+}
+t_until 10 roomy || fail "the hot tier is still full" # so that opens are passed through
+sleep 1.5
+for i in {0..7}; do # holes: a write into one wants space
+	dd if="$T_TMP/big" of="$DIR/mapped" bs=64K count=1 skip=$((i * 16)) seek=$((i * 16)) conv=notrunc status=none
+done
+truncate -s 8M "$DIR/mapped"
+sleep 0.5 # the last RELEASE
+python3 - "$DIR/mapped" "$DIR/filler" <<'EOF' || fail "a mapping shows other bytes"
+import ctypes, os, sys, time
+path, filler = sys.argv[1:]
+fd = os.open(path, os.O_RDONLY)
+want = os.pread(fd, 8 << 20, 0)
+libc = ctypes.CDLL(None, use_errno=True) # the module mmap keeps a descriptor
+libc.mmap.restype = ctypes.c_void_p
+libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t] + [ctypes.c_int] * 3 + [ctypes.c_long]
+at = libc.mmap(None, 8 << 20, 1, 1, fd, 0) # PROT_READ, MAP_SHARED
+assert at != ctypes.c_void_p(-1).value
+m = (ctypes.c_char * (8 << 20)).from_address(at)
+os.close(fd)
+assert m[:] == want
+with open(filler, "wb", buffering=0) as f: # the disk gets full, and the file wants more
+    for size in 1 << 20, 65536, 4096, 1024, 4096, 1024:
+        try:
+            while True:
+                f.write(b"x" * size)
+        except OSError:
+            os.fsync(f.fileno())
+time.sleep(2) # until that is seen, opens are passed through
+fd = os.open(path, os.O_WRONLY)
+try:
+    for c in range(1, 8):
+        os.pwrite(fd, b"z" * 900000, (c << 20) + 65536)
+except OSError as e:
+    print("the write:", e)
+os.close(fd)
+for c in range(8): # what was there before
+    assert m[c << 20:(c << 20) + 65536] == want[c << 20:(c << 20) + 65536], c
+EOF
+rm "$DIR/filler" "$DIR/mapped"
 t_until 20 none_left || fail "the overflow of a deleted file stays"
 
 # ---- the daemon dies meanwhile
