@@ -45,7 +45,7 @@ int spill_batch_new(struct tier *t, unsigned min_age_sec, uint64_t min_size,
 
 bool spill_batch_full(const struct spill_batch *b)
 {
-	return b->n == BATCH_FILES || b->bytes >= BATCH_BYTES || b->err;
+	return b->n == MIN(BATCH_FILES, b->t->batch_files) || b->bytes >= BATCH_BYTES || b->err;
 }
 
 int spill_batch_failed(const struct spill_batch *b)
@@ -96,6 +96,19 @@ static bool times_fit(const struct stat *st)
 	return ts_to_ns(&st->st_mtim, &ns) && ts_to_ns(&st->st_ctim, &ns);
 }
 
+/* Can somebody write to it unseen? What is stored into a page that is dirty and mapped already
+ * shows in no time stamp, and the mapping may have gone before the lease of the release is taken. A
+ * read lease is granted when nobody has the inode open for writing, mappings included (the kernel's
+ * check_conflicting_open). Under the node lock, with nobody who has it open through us: no open
+ * can meet the lease. [N] */
+static bool written_by_others(int fd)
+{
+	if (fcntl(fd, F_SETLEASE, F_RDLCK))
+		return true;
+	fcntl(fd, F_SETLEASE, F_UNLCK);
+	return false;
+}
+
 /* Also counts what a partial file has in the overflow. */
 static int verdict_of(struct tier *t, struct node *n, int fd, struct stat *st)
 {
@@ -110,7 +123,8 @@ static int verdict_of(struct tier *t, struct node *n, int fd, struct stat *st)
 		v = SPILL_DONE_BEFORE;
 	else if (node_has(n, NODE_DAMAGED))
 		v = -EIO;
-	else if (n->opens || n->rel || node_has(n, NODE_BUSY | NODE_STALE_MARKER))
+	else if (n->opens || n->rel || node_has(n, NODE_BUSY | NODE_STALE_MARKER) ||
+		 written_by_others(fd))
 		v = SPILL_IS_BUSY;
 	else
 		v = SPILL_QUEUED;
