@@ -4,6 +4,7 @@
 # was, or an I/O error, never zeros. The file is as small as a block and its marker needs a block of its own, so that
 # st_blocks is the same before and after the punch.
 # timeout: 300
+# parallel: yes
 . "$(dirname "$0")/../lib/lib.sh"
 T_SUPERVISOR=off # a death is a crash here; takeover.sh has the other kind
 t_init

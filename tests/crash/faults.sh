@@ -3,6 +3,7 @@
 # A durable effect that fails (EIO, ENOSPC) instead of a crash, at steps spread over a spill and a recall: content and
 # times stay what the user left, what failed can be done again, and the check finds nothing.
 # timeout: 400
+# parallel: yes
 . "$(dirname "$0")/../lib/lib.sh"
 t_init
 T_SUPERVISOR=off # a death is a crash here; takeover.sh has the other kind

@@ -3,6 +3,7 @@
 # Mounting after the daemon died in the middle of a spill (markers durable, nothing punched), with a deleted stub not
 # freed yet; the daemon dies at each durable step of the recovery, too.
 # timeout: 600
+# parallel: yes
 . "$(dirname "$0")/../lib/lib.sh"
 . "$(dirname "$0")/../lib/crash.sh"
 spill_half() # 1 or 2

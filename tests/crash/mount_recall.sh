@@ -3,6 +3,7 @@
 # Mounting after the daemon died in the middle of a recall (data written, the marker still there); the daemon dies at
 # each durable step of the recovery, too.
 # timeout: 600
+# parallel: yes
 . "$(dirname "$0")/../lib/lib.sh"
 . "$(dirname "$0")/../lib/crash.sh"
 recall_half() # 1 or 2

@@ -3,6 +3,7 @@
 # A file that goes on in the store while it is written, since the hot tier is above its critical mark; cut, written
 # over, spilled, opened for writing again; the daemon dying at each durable step.
 # timeout: 600
+# parallel: yes
 CRASH_OPTS=overflow=on,auto=on,interval=1h,min-age=1h,low=10,high=20,critical=30
 . "$(dirname "$0")/../lib/lib.sh"
 . "$(dirname "$0")/../lib/crash.sh"

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: MIT
 # Recalling one file of each kind, the daemon dying at each durable step.
 # timeout: 600
+# parallel: yes
 . "$(dirname "$0")/../lib/lib.sh"
 . "$(dirname "$0")/../lib/crash.sh"
 c_prepare()

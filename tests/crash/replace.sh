@@ -3,6 +3,7 @@
 # Renaming a file over a stub, a stub over a file, and a stub over a stub, and waiting until what was replaced is freed,
 # the daemon dying at each durable step.
 # timeout: 600
+# parallel: yes
 . "$(dirname "$0")/../lib/lib.sh"
 . "$(dirname "$0")/../lib/crash.sh"
 c_prepare()

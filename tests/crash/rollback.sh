@@ -4,6 +4,7 @@
 # freed then; and what is read is right or an I/O error, never another file's bytes or zeros. Both put back to copies
 # of the same moment are fine.
 # timeout: 300
+# parallel: yes
 . "$(dirname "$0")/../lib/lib.sh"
 t_init
 T_SUPERVISOR=off # a death is a crash here; takeover.sh has the other kind

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: MIT
 # Spilling one file of each kind, the daemon dying at each durable step: afterwards every file is whole, spilled or not.
 # timeout: 600
+# parallel: yes
 . "$(dirname "$0")/../lib/lib.sh"
 . "$(dirname "$0")/../lib/crash.sh"
 c_prepare()

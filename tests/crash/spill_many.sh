@@ -3,6 +3,7 @@
 # Spilling more files at once than are synced one by one (FSYNC_EACH in release.c), the daemon dying at each durable
 # step.
 # timeout: 900
+# parallel: yes
 . "$(dirname "$0")/../lib/lib.sh"
 . "$(dirname "$0")/../lib/crash.sh"
 c_prepare()

@@ -3,6 +3,7 @@
 # O_TRUNC, truncate to less and to more of stubs, the daemon dying at each durable step: the old content or the new,
 # never another, and the old only when the caller got an error (or power failed before a sync).
 # timeout: 600
+# parallel: yes
 . "$(dirname "$0")/../lib/lib.sh"
 . "$(dirname "$0")/../lib/crash.sh"
 c_prepare()

@@ -3,6 +3,7 @@
 # Deleting stubs, and waiting until their objects are freed, the daemon dying at each durable step: what was deleted
 # stays deleted, what was not keeps its data, and no object leaks for ever.
 # timeout: 600
+# parallel: yes
 . "$(dirname "$0")/../lib/lib.sh"
 . "$(dirname "$0")/../lib/crash.sh"
 c_prepare()

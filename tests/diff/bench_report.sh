@@ -3,6 +3,7 @@
 # The benchmark's last words, from made-up figures: ratios and verdicts are what the figures say, what did not verify
 # has none, who is absent is named with the reason, and JSON and SVG are what they claim to be.
 # shellcheck disable=SC2034,SC2154,SC1090 # the parts of the benchmark read and set them
+# parallel: yes
 . "$(dirname "$0")/../lib/lib.sh"
 t_init
 t_need jq

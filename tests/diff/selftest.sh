@@ -3,6 +3,7 @@
 # The tester itself: between two plain directories it finds nothing, and each planted difference it does find, with
 # a trace short enough to read that shows the difference again.
 # timeout: 300
+# parallel: yes
 . "$(dirname "$0")/../lib/lib.sh"
 t_init
 t_need_tool fsdiff

@@ -2,5 +2,6 @@
 # SPDX-License-Identifier: MIT
 # Random operations give the same results on the mount as on plain xfs.
 # timeout: 700
+# parallel: yes
 . "$(dirname "$0")/../lib/diff.sh"
 diff_main xfs

@@ -3,6 +3,7 @@
 # Fuzz the readers of kubelet's and engines' configuration for FUZZ_SECONDS (15) with libFuzzer.
 # Inputs that once crashed live in tests/fuzz/assets/conf/ and are run first.
 # timeout: 240
+# parallel: yes
 set -u
 cd "$(dirname "$0")/../.." || exit 1
 out=${BUILD:-build}/fuzz/conf

@@ -3,6 +3,7 @@
 # Fuzz the control protocol's codec for FUZZ_SECONDS (15) with libFuzzer.
 # Inputs that once crashed live in tests/fuzz/assets/ctl_codec/ and are run first.
 # timeout: 120
+# parallel: yes
 set -u
 cd "$(dirname "$0")/../.." || exit 1
 out=${BUILD:-build}/fuzz/ctl_codec

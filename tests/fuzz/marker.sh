@@ -3,6 +3,7 @@
 # Fuzz marker_decode for FUZZ_SECONDS (10) with libFuzzer.
 # Inputs that once crashed live in tests/fuzz/assets/marker/ and are run first.
 # timeout: 120
+# parallel: yes
 set -u
 cd "$(dirname "$0")/../.." || exit 1
 out=${BUILD:-build}/fuzz/marker

@@ -3,6 +3,7 @@
 # Fuzz the parsers of src/store for FUZZ_SECONDS (20). With clang's libFuzzer where there is one, else the
 # harness's own mutations with gcc and the sanitizers. Exit 0: nothing found; the input that crashes is
 # left in FUZZ_KEEP (build/fuzz).
+# parallel: yes
 set -eu
 cd "$(dirname "$0")/../.."
 secs=${FUZZ_SECONDS:-20}
