@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  * The waist for durable effects, and the fault injection in it (see the contract).
  *
- *	SPILLFS_FAULT="N:kill|eio|enospc|wait"
- *		at the Nth call: SIGKILL before the effect, or that errno, or half a second's pause
+ *	SPILLFS_FAULT="N:kill|eio|enospc|wait|stop"
+ *		at the Nth call: SIGKILL before the effect, or that errno, or half a second's pause,
+ *		or SIGSTOP
  *	SPILLFS_FAULT_TRACE=PATH
  *		append "N name" for each call counted
  *
@@ -21,12 +22,12 @@
 #include <sys/stat.h>
 #include <sys/xattr.h>
 
-enum { KILL = 1, WAIT };
+enum { KILL = 1, WAIT, STOP };
 
 static struct {
 	bool armed; /* written by durable_arm only, before threads exist */
 	uint64_t at;
-	int error; /* -errno, KILL or WAIT */
+	int error; /* -errno, KILL, WAIT or STOP */
 	int trace_fd;
 	atomic_uint_least64_t count;
 } fault = {.trace_fd = -1};
@@ -34,7 +35,7 @@ static struct {
 static const struct {
 	const char *name;
 	int error;
-} kinds[] = {{"kill", KILL}, {"eio", -EIO}, {"enospc", -ENOSPC}, {"wait", WAIT}};
+} kinds[] = {{"kill", KILL}, {"eio", -EIO}, {"enospc", -ENOSPC}, {"wait", WAIT}, {"stop", STOP}};
 
 static bool parse_fault(const char *s)
 {
@@ -63,7 +64,8 @@ void durable_arm(void)
 	atomic_store(&fault.count, 0);
 	if (spec && *spec && !parse_fault(spec)) {
 		/* A sweep that tests nothing must not look like one that passes. */
-		log_err("SPILLFS_FAULT=%s: must be N:kill, N:eio, N:enospc or N:wait with N >= 1",
+		log_err("SPILLFS_FAULT=%s: must be N:kill, N:eio, N:enospc, N:wait or N:stop with "
+			"N >= 1",
 			spec);
 		abort();
 	}
@@ -99,6 +101,10 @@ static int count_call(const char *name, const char *what)
 	}
 	if (fault.error == WAIT) {
 		usleep(500000); /* for tests of what comes in between */
+		return 0;
+	}
+	if (fault.error == STOP) {
+		kill(getpid(), SIGSTOP);
 		return 0;
 	}
 	return fault.error;

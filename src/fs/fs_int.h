@@ -104,10 +104,11 @@ int handle_put(struct handles *h, enum handle_kind kind, void *p, const struct s
 	       uint64_t *ret_fh);
 void *handle_get(struct handles *h, enum handle_kind kind, uint64_t fh); /* NULL: no such handle */
 void *handle_take(struct handles *h, enum handle_kind kind, uint64_t fh);
-/* One without a pointer: fn makes it now, or NULL. */
+/* One without a pointer: fn makes it now, or NULL; it may wait for a disk, so no lock is held.
+ * *ret_spare: made, but not needed any more, to be freed by the caller. */
 typedef void *(*handle_adopt_fn)(void *ctx, enum handle_kind kind, const struct state_slot *what);
 void *handle_retry(struct handles *h, enum handle_kind kind, uint64_t fh, handle_adopt_fn fn,
-		   void *ctx);
+		   void *ctx, void **ret_spare);
 /* The backing id that one without a pointer stands for, 0: none. */
 int handle_lost_backing(struct handles *h, uint64_t fh);
 bool handles_backing(struct handles *h, int id); /* does any handle have it? */

@@ -156,19 +156,36 @@ void *handle_take(struct handles *h, enum handle_kind kind, uint64_t fh)
 }
 
 void *handle_retry(struct handles *h, enum handle_kind kind, uint64_t fh, handle_adopt_fn fn,
-		   void *ctx)
+		   void *ctx, void **ret_spare)
 {
-	void *p = NULL;
+	struct state_slot what = {0};
 
-	pthread_rwlock_wrlock(&h->lock);
+	*ret_spare = NULL;
+	pthread_rwlock_rdlock(&h->lock);
 	struct state_slot *s = find(h, kind, fh);
+	void *p = s ? *ptr_at(h, (uint32_t)fh) : NULL;
 
-	if (s) {
-		p = *ptr_at(h, (uint32_t)fh);
-		if (!p)
-			p = *ptr_at(h, (uint32_t)fh) = fn(ctx, kind, s);
+	if (s && !p) {
+		what.nodeid = s->nodeid;
+		what.flags = s->flags;
+		what.backing = s->backing;
+		what.fh = s->fh;
 	}
 	pthread_rwlock_unlock(&h->lock);
+	if (!s || p)
+		return p;
+	void *made = fn(ctx, kind, &what);
+
+	if (!made)
+		return NULL;
+	pthread_rwlock_wrlock(&h->lock);
+	s = find(h, kind, fh);
+	p = s ? *ptr_at(h, (uint32_t)fh) : NULL;
+	if (s && !p)
+		p = *ptr_at(h, (uint32_t)fh) = made;
+	pthread_rwlock_unlock(&h->lock);
+	if (p != made) /* released meanwhile, or another request was quicker */
+		*ret_spare = made;
 	return p;
 }
 

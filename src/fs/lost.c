@@ -95,45 +95,65 @@ void lost_orphans(struct fs *f)
 	}
 }
 
-struct file *stray_get(struct fs *f, uint64_t nodeid, uint64_t fh, bool writes)
+/* The file of a handle that nobody knows, opened again. */
+static struct file *reopen(struct fs *f, uint64_t nodeid, bool writes)
 {
 	const struct hot_fh none = {0};
-	struct stray *s;
+	struct file *file = NULL;
 	struct node *n;
+	int r = tier_get(f->t, nodeid, &n);
 
+	if (!r) {
+		if (writes) { /* spilled since */
+			r = tier_hold(f->t, n);
+			if (!r)
+				tier_unhold(f->t, n);
+		}
+		if (!r)
+			r = tier_adopt_open(f->t, nodeid, &none, -1, O_RDWR, 0, &file);
+		tier_put(f->t, n);
+	}
+	if (r)
+		atomic_fetch_add(&f->lost, 1);
+	return r ? NULL : file;
+}
+
+/* [stray_lock] */
+static struct stray *stray_find(struct fs *f, uint64_t fh)
+{
+	struct stray *s = f->strays;
+
+	while (s && s->fh != fh)
+		s = s->next;
+	return s;
+}
+
+struct file *stray_get(struct fs *f, uint64_t nodeid, uint64_t fh, bool writes)
+{
 	if (!f->state->handles_lost)
 		return NULL;
 	pthread_mutex_lock(&f->stray_lock);
-	for (s = f->strays; s && s->fh != fh; s = s->next)
-		;
-	if (!s) {
-		struct file *file = NULL;
-		int r = tier_get(f->t, nodeid, &n);
-
-		if (!r) {
-			if (writes) { /* spilled since */
-				r = tier_hold(f->t, n);
-				if (!r)
-					tier_unhold(f->t, n);
-			}
-			if (!r)
-				r = tier_adopt_open(f->t, nodeid, &none, -1, O_RDWR, 0, &file);
-			tier_put(f->t, n);
-		}
-		s = file ? calloc(1, sizeof(*s)) : NULL;
-		if (s) {
-			*s = (struct stray){f->strays, fh, file};
-			f->strays = s;
-		} else if (file) {
-			tier_release_file(f->t, file);
-		}
-		if (r)
-			atomic_fetch_add(&f->lost, 1);
-	}
-	struct file *file = s ? s->file : NULL;
+	struct stray *s = stray_find(f, fh);
 
 	pthread_mutex_unlock(&f->stray_lock);
-	return file;
+	if (s) /* its handle is in use: nobody releases it */
+		return s->file;
+	struct file *file = reopen(f, nodeid, writes), *ret = NULL;
+	struct stray *new = file ? calloc(1, sizeof(*new)) : NULL;
+
+	pthread_mutex_lock(&f->stray_lock);
+	s = stray_find(f, fh); /* another request may have been quicker */
+	if (!s && new) {
+		*new = (struct stray){f->strays, fh, steal_ptr(file)};
+		s = f->strays = steal_ptr(new);
+	}
+	if (s)
+		ret = s->file;
+	pthread_mutex_unlock(&f->stray_lock);
+	if (file)
+		tier_release_file(f->t, file);
+	free(new);
+	return ret;
 }
 
 void stray_release(struct fs *f, uint64_t fh)

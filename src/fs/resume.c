@@ -62,15 +62,21 @@ bool changed_since(int dirfd, const char *name, const struct state_intent *was)
 	       ns >= was->begun_ns;
 }
 
+/* What a handle stood for; NULL is nothing. */
+static void drop(struct fs *f, enum handle_kind kind, void *p)
+{
+	if (p && kind == HANDLE_FILE)
+		tier_release_file(f->t, p);
+	else if (p)
+		dirh_free(p);
+}
+
 void resume_request(struct fs *f, uint64_t unique)
 {
 	enum handle_kind kind;
 	void *p = handle_take_unanswered(f->h, unique, &kind);
 
-	if (p && kind == HANDLE_FILE)
-		tier_release_file(f->t, p);
-	else if (p)
-		dirh_free(p);
+	drop(f, kind, p);
 }
 
 static int orphan_fd(const struct fs *f, uint64_t nodeid)
@@ -123,5 +129,9 @@ int resume_handles(struct fs *f)
 
 void *resume_late(struct fs *f, enum handle_kind kind, uint64_t fh)
 {
-	return f->o.resume ? handle_retry(f->h, kind, fh, adopt, f) : NULL;
+	void *spare = NULL;
+	void *p = f->o.resume ? handle_retry(f->h, kind, fh, adopt, f, &spare) : NULL;
+
+	drop(f, kind, spare);
+	return p;
 }

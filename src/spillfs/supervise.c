@@ -6,6 +6,8 @@
 
 #include "spill/version.h"
 
+#include <dirent.h>
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -27,8 +29,9 @@
 #define HANG_SEC 180
 #define LOOK_MS  5000
 
-#define TRIAL_MS 10000 /* so long after its start a new binary is trusted with our own place */
-#define HELLO_MS 20000 /* so long it may take until it is running at all */
+#define TRIAL_MS 10000  /* so long after its start a new binary is trusted with our own place */
+#define HELLO_MS 20000  /* so long it may take until it is running at all */
+#define READY_MS 120000 /* ... and from then until it serves; doubled after each that did not */
 
 /* ---- one life ---------------------------------------------------------------------------------
  */
@@ -152,13 +155,18 @@ enum event { EV_FD, EV_CHILD_ENDED, EV_SIGNAL, EV_TIMEOUT };
  * none, or timeout_ms (-1: none) are over; meanwhile signals are passed on and descriptors kept. */
 static enum event attend(struct super *s, int fd, int timeout_ms)
 {
+	uint64_t until = clock_mono_ns() + (uint64_t)MAX(timeout_ms, 0) * 1000000;
 	struct pollfd p[4] = {{.fd = fd, .events = POLLIN},
 			      {.fd = s->child_fd, .events = POLLIN},
 			      {.fd = s->signals, .events = POLLIN},
 			      {.fd = s->keeper, .events = POLLIN}};
 
 	for (;;) {
-		int n = poll(p, ARRAY_SIZE(p), timeout_ms);
+		uint64_t now = clock_mono_ns();
+		int left = timeout_ms < 0 ? -1
+			   : now < until  ? (int)((until - now) / 1000000) + 1
+					  : 0;
+		int n = poll(p, ARRAY_SIZE(p), left);
 
 		if (n < 0 && errno == EINTR)
 			continue;
@@ -193,6 +201,32 @@ static unsigned waiting(unsigned conn)
 	if (fd < 0 || read(fd, buf, sizeof(buf) - 1) <= 0)
 		return 0; /* not mounted: nobody can tell */
 	return (unsigned)strtoul(buf, NULL, 10);
+}
+
+/* A thread that waits for a disk in the kernel does not end when it is killed: the daemon would
+ * serve nobody any more and never be gone. */
+static bool stuck_in_kernel(pid_t pid)
+{
+	char path[64], name[64 + 1 + NAME_MAX + 6], buf[512];
+	bool yes = false;
+
+	snprintf(path, sizeof(path), "/proc/%d/task", (int)pid);
+	DIR *d = opendir(path);
+
+	for (struct dirent *e; d && !yes && (e = readdir(d));) {
+		if (*e->d_name == '.')
+			continue;
+		snprintf(name, sizeof(name), "%s/%s/stat", path, e->d_name);
+		cleanup_fd int fd = open(name, O_RDONLY | O_CLOEXEC);
+		ssize_t n = fd < 0 ? -1 : read(fd, buf, sizeof(buf) - 1);
+		/* "pid (name) state ...", proc(5); the name may hold anything */
+		char *p = n <= 0 ? NULL : memrchr(buf, ')', (size_t)n);
+
+		yes = p && p + 2 < buf + n && p[2] == 'D';
+	}
+	if (d)
+		closedir(d);
+	return yes;
 }
 
 static bool hangs(struct super *s)
@@ -234,6 +268,14 @@ static void watch(struct super *s)
 			upgrade_follow(s);
 		if (!hangs(s))
 			continue;
+		if (stuck_in_kernel(s->child)) {
+			if (!s->told_stuck)
+				log_err("the daemon waits for a disk that does not answer: what "
+					"needs it hangs, the rest goes on");
+			s->told_stuck = true;
+			continue;
+		}
+		s->told_stuck = false;
 		log_err("the daemon does not get on with what the kernel asks: it is ended, the "
 			"next "
 			"one takes the mount over");
@@ -243,19 +285,32 @@ static void watch(struct super *s)
 	}
 }
 
+/* How long a daemon may take until it serves, -1: as long as it likes. The first one has a
+ * launcher, and an init system with limits of its own. */
+static int ready_ms(const struct super *s)
+{
+	const char *env = getenv("SPILLFS_READY_MS"); /* tests */
+	int limit = env ? atoi(env) : READY_MS;
+
+	return s->life.resume ? limit << MIN(s->slow_starts, 5u) : -1;
+}
+
 /* The child's own words about its start; false: it died without any. */
 static bool listen_to(struct super *s, int fd, bool upgrade, struct outcome *o)
 {
 	uint8_t buf[1 + OUTCOME_MSG_MAX];
-	bool hello = !upgrade;
+	bool hello = !upgrade, killed = false;
 	size_t len = 0;
 
 	while (len < sizeof(buf) - 1) {
-		enum event e = attend(s, fd, hello ? -1 : HELLO_MS);
+		/* After its hello it is bounded too: a mount that nobody serves hangs its users. */
+		enum event e = attend(s, fd, killed ? -1 : hello ? ready_ms(s) : HELLO_MS);
 
 		if (e == EV_TIMEOUT) { /* it may be waiting for the mount that it is to serve */
+			log_err("the daemon does not get ready: it is ended");
+			s->slow_starts += hello;
 			kill(s->child, SIGKILL);
-			hello = true;
+			killed = true;
 			continue;
 		}
 		if (e == EV_CHILD_ENDED && len > 0)
@@ -358,6 +413,8 @@ static bool start(struct super *s, life_fn fn, void *ctx, bool upgrade, struct o
 
 	close(fd);
 	s->trial = ready && upgrade;
+	if (ready)
+		s->slow_starts = 0;
 	s->ready_ns = clock_mono_ns();
 	if (!ready) {
 		int status = reap(s);
@@ -397,6 +454,8 @@ static int lives(struct super *s, life_fn fn, void *ctx, struct report *rep, str
 			*o = said;
 			return -1;
 		}
+		/* What it writes may be beyond us, should we have to go on as we are. */
+		back = back || (upgrade && ready);
 		if (upgrade && !ready) {
 			upgrade_refused(s, said.msg);
 			upgrade = false;
@@ -435,10 +494,8 @@ static int lives(struct super *s, life_fn fn, void *ctx, struct report *rep, str
 			say_end(status);
 		else
 			log_err("%s", said.msg);
-		if (ready && s->trial) {
+		if (ready && s->trial)
 			upgrade_refused(s, "its daemon died soon after its start");
-			back = true;
-		}
 		if (connection_gone(s))
 			return 0;
 		bool enough = !pause_between(s, ready ? clock_mono_ns() - s->ready_ns : 0);
@@ -447,7 +504,6 @@ static int lives(struct super *s, life_fn fn, void *ctx, struct report *rep, str
 			return 0;
 		if (enough || (s->asked && !ready))
 			return give_up(s, ctx, &said, o);
-		/* What the new one wrote may be beyond us: then it has to go on. */
 		upgrade = back && !ready && said.code == EXIT_STORE_FOREIGN;
 	}
 }

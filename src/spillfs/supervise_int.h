@@ -19,10 +19,12 @@ struct super {
 	int asked;                   /* the last signal to end */
 	pid_t asked_pid; /* the daemon that heard of it; the next one must hear of it too */
 	unsigned hangs;
-	bool hung;         /* we ended the daemon for it */
-	uint64_t refusals; /* of requests that killed daemons, as last seen */
-	bool trial;        /* the daemon is of a binary that was started for a restart */
-	uint64_t ready_ns; /* since when it serves */
+	bool told_stuck;
+	unsigned slow_starts; /* daemons in a row that were ended before they served */
+	bool hung;            /* we ended the daemon for it */
+	uint64_t refusals;    /* of requests that killed daemons, as last seen */
+	bool trial;           /* the daemon is of a binary that was started for a restart */
+	uint64_t ready_ns;    /* since when it serves */
 };
 
 /* keep.c: what the daemon has sent meanwhile */

@@ -12,6 +12,7 @@
 #include "supervise_int.h"
 
 #include <stdio.h>
+#include <sys/stat.h>
 
 static struct handover what(const struct super *s, enum handover_role role)
 {
@@ -47,6 +48,15 @@ void upgrade_refused(struct super *s, const char *why)
 	s->trial = false;
 }
 
+/* May it get our descriptors and our rights? Whoever may change it could do anything with them. */
+static bool trusted(const char *path)
+{
+	struct stat st;
+
+	return !stat(path, &st) && (st.st_uid == 0 || st.st_uid == geteuid()) &&
+	       !(st.st_mode & (S_IWGRP | S_IWOTH));
+}
+
 void upgrade_child(struct super *s, int report_fd)
 {
 	struct handover h = what(s, HANDOVER_DAEMON);
@@ -54,11 +64,16 @@ void upgrade_child(struct super *s, int report_fd)
 	struct outcome o = {0};
 
 	h.report_fd = report_fd;
-	int r = handover_write(&h);
+	bool strange = !access(s->opts->exe, F_OK) && !trusted(s->opts->exe);
+	int r = strange ? -EPERM : handover_write(&h);
 
 	if (r >= 0)
 		r = handover_exec(s->opts->exe, s->opts->argv, r);
-	outcome_set(&o, EXIT_MOUNT, "cannot execute it: %s", strerror(-r));
+	if (strange)
+		outcome_set(&o, EXIT_MOUNT,
+			    "it can be changed by others than root (chown root, chmod go-w)");
+	else
+		outcome_set(&o, EXIT_MOUNT, "cannot execute it: %s", strerror(-r));
 	report_outcome(&rep, &o);
 	_exit(EXIT_MOUNT);
 }

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: MIT
 # A restart with another binary under the name of the running one, while names are changed and files are open: one of
 # another version takes the mount over, daemon and then supervisor, and nobody notices. One that is missing, no program,
-# ends at once, does not know the state's layout, or dies soon after its start, does not: the old one goes on, and
-# spillctl restart's exit code says so.
+# ends at once, does not know the state's layout, hangs while it starts, or dies soon after its start, does not: the old one
+# goes on, and spillctl restart's exit code says so.
 # timeout: 120
 . "$(dirname "$0")/../lib/lib.sh"
 t_init
@@ -24,9 +24,13 @@ for v in 0.9.8 0.9.9; do
 done
 sed "s/spillfs state 1/spillfs state 0/" "$built" >"$bin/state"
 cmp -s "$built" "$bin/state" && fail "the state's layout has another name now: change this test with it"
+# it stops at its first durable effect, after its hello
+sed "s/SPILLFS_FAULT\x00/SPILLFS_FAUL2\x00/" "$built" >"$bin/hangs"
+cmp -s "$built" "$bin/hangs" && fail "the fault's variable has another name now: change this test with it"
+export SPILLFS_FAULT_EARLY=1 SPILLFS_FAUL2=1:stop SPILLFS_READY_MS=5000
 cp /bin/false "$bin/ends"
 echo text >"$bin/text"
-chmod +x "$bin/state" "$bin/ends"
+chmod +x "$bin/state" "$bin/ends" "$bin/hangs"
 
 # install FILE: as make install does, a new file under the name
 install()
@@ -83,10 +87,15 @@ install "$bin/text"
 bad "Permission denied"
 chmod +x "$SPILLFS"
 bad "Exec format"
+install "$built"
+chmod go+w "$SPILLFS"
+bad "can be changed by others"
 install "$bin/ends"
 bad "the daemon ended (1)"
 install "$bin/state"
 bad "of a version that"
+install "$bin/hangs"
+bad "killed by signal 9 while it started"
 ok "binaries that cannot take over"
 
 # ---- one that dies soon
