@@ -42,7 +42,8 @@ PROGS   := $(BUILD)/spillfs $(BUILD)/spillctl
 UNIT_SRC := $(sort $(wildcard tests/unit/*_test.c))
 UNIT    := $(UNIT_SRC:tests/unit/%.c=$(BUILD)/tests/%)
 TOOL_SRC := $(sort $(wildcard tests/tools/*.c))
-TOOLS   := $(TOOL_SRC:tests/tools/%.c=$(BUILD)/tools/%)
+PRELOAD := $(patsubst tests/tools/preload/%.c,$(BUILD)/tools/%.so,$(wildcard tests/tools/preload/*.c))
+TOOLS   := $(TOOL_SRC:tests/tools/%.c=$(BUILD)/tools/%) $(PRELOAD)
 
 SCENARIO_ARGS ?=
 .PHONY: all setup demo scenario check bench bench-quick install uninstall clean format format-check tools unit
@@ -65,6 +66,10 @@ $(BUILD)/tests/%: $(BUILD)/tests/unit/%.o $(BUILD)/libspill.a
 $(BUILD)/tools/%: $(BUILD)/tests/tools/%.o $(BUILD)/libspill.a
 	@mkdir -p $(@D)
 	$(CC) $(ALL_LDFLAGS) -o $@ $^ $(PKG_LIBS)
+
+$(BUILD)/tools/%.so: tests/tools/preload/%.c
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CPPFLAGS) $(ALL_CFLAGS) -fPIC -shared -o $@ $< -ldl
 
 $(BUILD)/%.o: %.c
 	@mkdir -p $(@D)

@@ -71,16 +71,17 @@ int hot_statfs(const struct hot *h, struct statvfs *ret);
  * The marker's byte map is at the top of src/hot/marker.c. 60 bytes. */
 #define MARKER_LEN 60
 struct marker {
-	enum residency
-		state; /* RES_SPILLING, RES_SPILLED, RES_RECALLING; RES_PARTIAL: the rest is 0 */
 	struct obj_id obj;
 	uint8_t hash16[16]; /* first half of object.sha */
 	uint64_t size;      /* bytes */
 	int64_t mtime_ns;   /* as the user left it */
 	int64_t ctime_ns; /* as the user saw it when the file was spilled; only when ctime_valid */
+	uint32_t blocks;  /* st_blocks before the punch, 512-byte units, saturating */
+	/* Small: there is one of these in memory for each stub that the kernel knows. */
+	enum residency state : 8; /* RES_SPILLING, RES_SPILLED, RES_RECALLING; RES_PARTIAL: the
+				     rest is 0 */
 	bool ctime_valid; /* cleared when metadata is changed later: then the inode's own ctime
 			     counts */
-	uint32_t blocks;  /* st_blocks before the punch, 512-byte units, saturating */
 };
 /* Pure codec. decode: -EUCLEAN malformed or wrong checksum, -EPROTONOSUPPORT newer version. */
 void marker_encode(const struct marker *m, uint8_t out[MARKER_LEN]);

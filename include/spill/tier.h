@@ -32,6 +32,9 @@ int tier_open(struct tier **ret, const struct config *cfg, struct hot *hot, stru
 	      struct index *ix, char **ret_msg);
 /* Start the background threads (policy, freeing, reconcile). */
 int tier_start(struct tier *t);
+/* A restart comes: end what is under way in the background, while requests are still served. Waits
+ * for it, about timeout_ms at most. */
+void tier_quiesce(struct tier *t, unsigned timeout_ms);
 /* Stop them, make everything durable, mark the store clean. */
 void tier_close(struct tier *t);
 
@@ -102,7 +105,8 @@ void tier_unlinking(struct tier *t, int fd);
 bool tier_would_block(struct tier *t, struct node *n, int flags);
 /* ---- passthrough: the kernel reads and writes the hot inode itself.
  * A backing id stands for an inode at the device. open: fd is O_PATH; an id > 0 or -errno, where
- * -EOPNOTSUPP asks for an fd that is not O_PATH and -EPERM or -ENOSYS end it for good. Called under
+ * -EBADF (or -EOPNOTSUPP) asks for an fd that is not O_PATH and -EPERM, -ENOSYS, -ENOTTY, -ELOOP
+ * end it for good. Called under
  * a node lock: neither may wait for a request. */
 struct tier_backing {
 	int (*open)(void *ctx, int fd);
@@ -147,9 +151,19 @@ ssize_t tier_copy_range(struct tier *t, struct file *in, off_t off_in, struct fi
  * wait until tier_fill_end. */
 bool tier_fill_begin(struct tier *t, struct file *f, size_t max, size_t *ret_len);
 void tier_fill_end(struct tier *t, struct file *f);
-/* The hot fd of an open file, for everything else; -EXDEV while the file is a stub opened for
- * reading. */
-int tier_file_fd(struct tier *t, struct file *f);
+/* The hot fd of an open file (NULL: -EBADF), for everything else, until tier_file_fd_put; -EXDEV
+ * while the file is a stub opened for reading, -EMFILE, ... Opened again when it was closed to make
+ * room for others. */
+struct file_fd {
+	int fd;
+	struct file *f;
+};
+struct file_fd tier_file_fd(struct tier *t, struct file *f);
+void tier_file_fd_put(struct file_fd *h);
+/* fsync(2) or fdatasync(2) of an open file; -EXDEV as above, -EIO, ... */
+int tier_fsync(struct tier *t, struct file *f, bool data_only);
+/* Was err "too many open files", and were some closed, so that it is worth another try? */
+bool tier_fds_short(struct tier *t, int err);
 /* SEEK_DATA / SEEK_HOLE for the original file. */
 int64_t tier_seek(struct tier *t, struct file *f, int64_t off, int whence);
 
@@ -185,6 +199,8 @@ bool tier_hides_trusted(const struct tier *t);
 void tier_created(struct tier *t);
 /* utimensat(2) on n, excluded against spill and recall, which restore times themselves. */
 int tier_utimens(struct tier *t, struct node *n, const struct timespec ts[2]);
+/* May its last name go? -EMFILE: it is open, and too many deleted ones are already. */
+int tier_may_delete(struct tier *t, int fd);
 /* A directory entry of the inode behind fd (O_PATH, opened before the change) was removed or
  * replaced. Keeps the inode alive for the kernel's references and journals a tombstone when a
  * stub's last link is gone. Takes fd. */

@@ -125,9 +125,9 @@ static int set_size(fuse_req_t req, struct node *n, const struct stat *st,
 		return r;
 	}
 	kill = kill && !tier_getattr(f->t, n, &now) && fsetid_drop(req, &now);
-	int fd = file ? tier_file_fd(f->t, file) : -1;
+	cleanup_(tier_file_fd_put) struct file_fd h = tier_file_fd(f->t, file);
 
-	if (fd >= 0) /* the open decides what is allowed, not today's mode or flags */
+	if (h.fd >= 0) /* the open decides what is allowed, not today's mode or flags */
 		r = tier_ftruncate(f->t, file, (uint64_t)st->st_size);
 	else
 		r = tier_truncate(f->t, n, (uint64_t)st->st_size);

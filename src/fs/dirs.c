@@ -24,8 +24,10 @@ static int dir_open(struct fs *f, struct node *n)
 
 	if (r)
 		return r;
-	fd = openat(nfd.fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOATIME);
-	r = fd < 0 ? -errno : fd;
+	do {
+		fd = openat(nfd.fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOATIME);
+		r = fd < 0 ? -errno : fd;
+	} while (r < 0 && tier_fds_short(f->t, r));
 	tier_fd_put(f->t, &nfd);
 	return r;
 }

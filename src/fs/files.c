@@ -197,12 +197,15 @@ void op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
 	bool again = intent_begin(req, 0, 0, &was);
 
 	creds_enter(c->uid, c->gid, c->umask);
-	int fd = openat(dfd.fd, name,
-			(hot_flags(f, fi->flags) & ~(O_TRUNC | O_APPEND)) | O_CREAT | O_EXCL |
-				O_NOFOLLOW | O_CLOEXEC,
-			mode);
+	int fd;
 
-	r = fd < 0 ? -errno : 0;
+	do {
+		fd = openat(dfd.fd, name,
+			    (hot_flags(f, fi->flags) & ~(O_TRUNC | O_APPEND)) | O_CREAT | O_EXCL |
+				    O_NOFOLLOW | O_CLOEXEC,
+			    mode);
+		r = fd < 0 ? -errno : 0;
+	} while (r && tier_fds_short(f->t, r));
 	creds_leave();
 	if (!r)
 		r = create_new(req, dir, name, fd, fi->flags, &out.open, &n, &st);
@@ -269,9 +272,11 @@ void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse
 	}
 	size = MIN(size, IO_MAX);
 	bool direct = fi->flags & O_DIRECT;
-	int fd = !(file_flags(file) & O_DIRECT) == !direct ? -1 : tier_file_fd(fs_of(req)->t, file);
-	cleanup_fd int own = fd < 0 ? -1 : fd_of_mode(file, fd, direct, O_RDONLY);
+	bool other = !(file_flags(file) & O_DIRECT) != !direct;
 	struct tier *t = fs_of(req)->t;
+	cleanup_(tier_file_fd_put) struct file_fd h =
+		other ? tier_file_fd(t, file) : (struct file_fd){.fd = -1};
+	cleanup_fd int own = h.fd < 0 ? -1 : fd_of_mode(file, h.fd, direct, O_RDONLY);
 	ssize_t n = own < 0 ? tier_read(t, file, buf, size, (uint64_t)off)
 			    : tier_read_direct(t, file, own, buf, size, (uint64_t)off);
 
@@ -346,7 +351,8 @@ void op_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t size, off_
 	bool kill = in && in->write_flags & ABI_WRITE_KILL_SUIDGID;
 	struct fs *f = fs_of(req);
 	struct file *file = file_of(req, ino, fi);
-	int fd = file ? tier_file_fd(f->t, file) : -EBADF;
+	cleanup_(tier_file_fd_put) struct file_fd h = tier_file_fd(f->t, file);
+	int fd = h.fd;
 
 	if (fd < 0) {
 		reply_err(req, fd == -EXDEV ? -EBADF : fd);
@@ -404,9 +410,9 @@ void op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, off_t len
 {
 	struct fs *f = fs_of(req);
 	struct file *file = file_of(req, ino, fi);
-	int fd = file ? tier_file_fd(f->t, file) : -EBADF;
+	cleanup_(tier_file_fd_put) struct file_fd h = tier_file_fd(f->t, file);
+	int r, fd = h.fd;
 	unsigned waits = 0;
-	int r;
 
 	if (fd < 0) {
 		reply_err(req, fd == -EXDEV ? -EBADF : fd);
@@ -439,8 +445,9 @@ void op_copy_file_range(fuse_req_t req, fuse_ino_t ino_in, off_t off_in,
 {
 	struct fs *f = fs_of(req);
 	struct file *in = file_of(req, ino_in, fi_in), *out = file_of(req, ino_out, fi_out);
-	int fd_in = in ? tier_file_fd(f->t, in) : -EBADF;
-	int fd_out = out ? tier_file_fd(f->t, out) : -EBADF;
+	cleanup_(tier_file_fd_put) struct file_fd h_in = tier_file_fd(f->t, in);
+	cleanup_(tier_file_fd_put) struct file_fd h_out = tier_file_fd(f->t, out);
+	int fd_in = h_in.fd, fd_out = h_out.fd;
 
 	if (fd_in < 0 ||
 	    fd_out < 0) { /* EXDEV (source is a stub): the kernel copies through its page cache */

@@ -175,6 +175,19 @@ void op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t newparent, const char *n
 	at_put(&a);
 }
 
+/* The inode that name stands for, to hold it: what is deleted must not be lost to who has it open.
+ */
+static int hold(const struct at *a, const char *name)
+{
+	int fd, r;
+
+	do {
+		fd = openat(a->fd.fd, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+		r = fd < 0 ? -errno : fd;
+	} while (r < 0 && tier_fds_short(a->t, r));
+	return r;
+}
+
 static void remove_name(fuse_req_t req, fuse_ino_t parent, const char *name, int flags)
 {
 	struct at a;
@@ -186,9 +199,9 @@ static void remove_name(fuse_req_t req, fuse_ino_t parent, const char *name, int
 	}
 	struct state_intent was;
 	bool again = intent_begin(req, 0, 0, &was);
-	int victim = openat(a.fd.fd, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	int victim = hold(&a, name);
 
-	r = victim < 0 ? -errno : 0;
+	r = victim < 0 ? victim : tier_may_delete(a.t, victim);
 	if (r == -ENOENT && again) { /* what its going means is found by the scan after a death */
 		reply_err(req, 0);
 		at_put(&a);
@@ -241,10 +254,13 @@ void op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t n
 		reply_err(req, r);
 		return;
 	}
-	cleanup_fd int src = openat(from.fd.fd, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
-	int dst = flags & RENAME_NOREPLACE
-			  ? -1
-			  : openat(to.fd.fd, newname, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	cleanup_fd int src = hold(&from, name);
+	int dst = flags & RENAME_NOREPLACE ? -1 : hold(&to, newname);
+
+	if (dst == -EMFILE || dst == -ENFILE || dst == -ENOMEM)
+		r = dst;
+	else if (!(flags & RENAME_EXCHANGE))
+		r = tier_may_delete(to.t, dst);
 
 	struct state_intent was;
 	uint64_t ino = ino_of(src);
@@ -257,7 +273,7 @@ void op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t n
 	/* RENAME_WHITEOUT makes a device node, which belongs to the caller. */
 	if (flags & RENAME_WHITEOUT)
 		creds_enter(c->uid, c->gid, 0);
-	if (!done && renameat2(from.fd.fd, name, to.fd.fd, newname, flags))
+	if (!r && !done && renameat2(from.fd.fd, name, to.fd.fd, newname, flags))
 		r = -errno;
 	if (flags & RENAME_WHITEOUT)
 		creds_leave();

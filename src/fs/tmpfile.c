@@ -26,12 +26,15 @@ static int make(struct fs *f, const struct fuse_in_header *h, const struct fuse_
 		return r;
 	}
 	creds_enter(h->uid, h->gid, in->umask);
-	int fd = openat(dfd.fd, ".",
-			(flags & (O_ACCMODE | O_EXCL | O_DIRECT | O_NOATIME)) | O_TMPFILE |
-				O_CLOEXEC,
-			in->mode);
+	int fd;
 
-	r = fd < 0 ? -errno : 0;
+	do {
+		fd = openat(dfd.fd, ".",
+			    (flags & (O_ACCMODE | O_EXCL | O_DIRECT | O_NOATIME)) | O_TMPFILE |
+				    O_CLOEXEC,
+			    in->mode);
+		r = fd < 0 ? -errno : 0;
+	} while (r && tier_fds_short(f->t, r));
 	creds_leave();
 	tier_fd_put(f->t, &dfd);
 	if (!r) {

@@ -6,7 +6,8 @@
 
 #include <time.h>
 
-#define WAIT_MS 60000
+#define WAIT_MS                                                                                    \
+	180000 /* more than the daemon and its supervisor take at most (serve.c, supervise.c) */
 #define STEP_MS 20
 
 /* What the daemon says of itself (caller unrefs), NULL: none answers. */

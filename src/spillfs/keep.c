@@ -4,6 +4,7 @@
  */
 #include "supervise_int.h"
 
+#include <poll.h>
 #include <stdio.h>
 #include <sys/socket.h>
 
@@ -33,7 +34,14 @@ void life_keep(void *ctx, uint64_t nodeid, int fd)
 				       .cmsg_type = SCM_RIGHTS};
 		memcpy(CMSG_DATA(&c.h), &fd, sizeof(int));
 	}
-	if (sendmsg(l->keeper_fd, &msg, MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
+	ssize_t n = sendmsg(l->keeper_fd, &msg, MSG_NOSIGNAL | MSG_DONTWAIT);
+
+	/* The supervisor waits for nobody, but it may not have come to it yet. */
+	for (int i = 0; n < 0 && errno == EAGAIN && i < 10; i++) {
+		poll(&(struct pollfd){.fd = l->keeper_fd, .events = POLLOUT}, 1, 100);
+		n = sendmsg(l->keeper_fd, &msg, MSG_NOSIGNAL | MSG_DONTWAIT);
+	}
+	if (n < 0)
 		log_warn("an open file without a name would not survive the daemon: %s",
 			 strerror(errno));
 }
@@ -82,6 +90,11 @@ void keep_receive(struct super *s)
 
 		if (h && h->cmsg_type == SCM_RIGHTS)
 			memcpy(&fd, CMSG_DATA(h), sizeof(int));
+		if (fd < 0 && !m.drop && !s->life.told)
+			log_warn("too many open files without a name (RLIMIT_NOFILE): node %llx "
+				 "would not survive the daemon",
+				 (unsigned long long)m.nodeid);
+		s->life.told |= fd < 0 && !m.drop;
 		keep_put(&s->life, m.nodeid, m.drop ? -1 : fd);
 	}
 }

@@ -22,12 +22,11 @@
 #define PR_SET_IO_FLUSHER 57
 #endif
 
-static void write_proc(const char *path, const char *text)
+static bool write_proc(const char *path, const char *text)
 {
 	cleanup_fd int fd = open(path, O_WRONLY | O_CLOEXEC);
 
-	if (fd >= 0)
-		(void)!write(fd, text, strlen(text)); /* best effort: a container may refuse */
+	return fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text);
 }
 
 /* Best effort all of it; a test or a container may not be allowed to. */
@@ -43,8 +42,11 @@ static void harden(void)
 	umask(077);
 	(void)!chdir("/"); /* not on our own mount */
 	/* Memory reclaim may need us to write: we must not wait for reclaim, nor be its victim. */
-	prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0);
-	write_proc("/proc/self/oom_score_adj", "-1000");
+	bool flusher = !prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0);
+
+	if (!write_proc("/proc/self/oom_score_adj", "-1000") || !flusher)
+		log_warn("no CAP_SYS_RESOURCE: when memory is short, the kernel may end the daemon "
+			 "(the next one takes over) or make it wait for its own writes");
 	if (!getrlimit(RLIMIT_NOFILE, &rl)) {
 		rl.rlim_cur = rl.rlim_max;
 		setrlimit(RLIMIT_NOFILE, &rl);

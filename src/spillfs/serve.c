@@ -24,6 +24,7 @@
 
 #define GRACE_SEC     20
 #define BINDS_MAX     32
+#define QUIESCE_MS    30000
 #define READAHEAD_KIB 1024 /* four READs of MAX_READ (start.c) */
 
 struct server {
@@ -231,10 +232,12 @@ static int run_mounted(struct server *v, struct report *rep, struct outcome *o)
 		log_info("%s %s, store %s", v->life->resume ? "took over" : "mounted", v->dir,
 			 v->d.cfg->store);
 		if (!wait_end(v, 0)) {
-			if (atomic_load(&v->restart))
+			if (atomic_load(&v->restart)) {
+				tier_quiesce(v->d.tier, QUIESCE_MS);
 				fs_stop(v->fs);
-			else
+			} else {
 				leave(v);
+			}
 		}
 	}
 	pthread_join(v->fs_thread, NULL);

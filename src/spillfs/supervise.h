@@ -18,6 +18,7 @@ struct life {
 	pid_t main_pid;            /* who is to be signalled to end the mount */
 	struct fs_orphan *orphans; /* what came by life_keep before */
 	size_t n_orphans;
+	bool told; /* that one more cannot be kept: said once */
 };
 
 /* The body of a daemon. 0: a clean end; -1 with *o. May set *again: to be started once more, with

@@ -76,7 +76,7 @@ static bool enough(void *ctx)
 	struct tier *t = ctx;
 
 	relieved(t);
-	return atomic_load(&t->stop) || pause_active(t) || used_now(t) <= t->cfg->low;
+	return winding_down(t) || pause_active(t) || used_now(t) <= t->cfg->low;
 }
 
 static bool keep_going(void *ctx, const struct tier_work *w)
@@ -84,7 +84,7 @@ static bool keep_going(void *ctx, const struct tier_work *w)
 	struct tier *t = ctx;
 
 	(void)w;
-	return !atomic_load(&t->stop) && !pause_active(t);
+	return !winding_down(t) && !pause_active(t);
 }
 
 /* Walked lately without finding anything, and not used since? */
@@ -218,6 +218,10 @@ void *auto_main(void *arg)
 	while (!atomic_load(&t->stop)) {
 		unsigned used = used_now(t);
 
+		if (winding_down(t)) {
+			pause_ms(t, PARK_MS);
+			continue;
+		}
 		if (atomic_load(&t->frozen)) {
 			park(t, "one tier is an older copy; run spillctl check");
 			pause_ms(t, PARK_MS);

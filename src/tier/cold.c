@@ -54,6 +54,28 @@ int cold_load(struct tier *t, struct cold *c, uint64_t ino)
 	return 0;
 }
 
+/* Where the object is kept that is asked for again and again, one that was read once goes. */
+void cold_rest(struct tier *t, struct node *n)
+{
+	uint64_t hash = n->nodeid * 0x9e3779b97f4a7c15ull;
+	uint64_t before = atomic_exchange(&t->kept[(hash >> 32) % COLD_KEPT], n->nodeid);
+	struct node *old = before && before != n->nodeid ? node_find(t, before) : NULL;
+
+	if (!old)
+		return;
+	node_lock(t, old);
+	struct cold *c = old->cold;
+
+	/* Nobody else: references are taken under the node lock. One that is open rests later. */
+	if (c && !old->opens && !old->rel && !node_has(old, NODE_BUSY) &&
+	    atomic_load(&c->refs) == 1) {
+		object_free(c->obj);
+		c->obj = NULL;
+	}
+	node_unlock(t, old);
+	tier_put(t, old);
+}
+
 uint32_t range_after(const struct object *o, uint64_t off)
 {
 	uint32_t lo = 0, hi = o->nranges;

@@ -23,9 +23,7 @@ ssize_t content_read(struct tier *t, struct node *n, int fd, void *buf, size_t l
 
 ssize_t tier_read(struct tier *t, struct file *f, void *buf, size_t len, uint64_t off)
 {
-	int fd = atomic_load_explicit(&f->fd, memory_order_acquire);
-
-	if (fd < 0) {
+	if (f->cold) {
 		/* Entered before the look: what is recalled and freed now waits for this read. */
 		unsigned parity = read_enter(t);
 		bool cold = node_is_cold(f->n);
@@ -34,13 +32,12 @@ ssize_t tier_read(struct tier *t, struct file *f, void *buf, size_t len, uint64_
 		read_exit(t, parity);
 		if (cold)
 			return n;
-		fd = tier_file_fd(t, f);
-		if (fd == -EXDEV)
-			return cold_read(t, f->cold, buf, len, off);
-		if (fd < 0)
-			return fd;
 	}
-	return content_read(t, f->n, fd, buf, len, off);
+	cleanup_(tier_file_fd_put) struct file_fd h = tier_file_fd(t, f);
+
+	if (h.fd == -EXDEV)
+		return cold_read(t, f->cold, buf, len, off);
+	return h.fd < 0 ? h.fd : content_read(t, f->n, h.fd, buf, len, off);
 }
 
 ssize_t tier_read_direct(struct tier *t, struct file *f, int fd, void *buf, size_t len,
@@ -105,16 +102,16 @@ ssize_t tier_write(struct tier *t, struct file *f, int fd, const void *buf, size
 
 int tier_fsync(struct tier *t, struct file *f, bool datasync)
 {
-	int fd = tier_file_fd(t, f), r = 0;
+	cleanup_(tier_file_fd_put) struct file_fd h = tier_file_fd(t, f);
+	int r = 0;
 
-	if (fd < 0) /* a stub opened for reading has nothing to write back */
-		return fd == -EXDEV ? 0 : fd;
+	if (h.fd < 0) /* a stub opened for reading has nothing to write back */
+		return h.fd == -EXDEV ? 0 : h.fd;
 	io_shared(t, f->n);
 	if (f->n->over)
 		r = overflow_sync(f->n->over);
-	/* user effect */
-	if (!r && (datasync ? fdatasync(fd) : fsync(fd)))
-		r = -errno;
+	if (!r)
+		r = openfds_sync(t, f, h.fd, datasync);
 	io_unlock(t, f->n);
 	return r;
 }
@@ -134,9 +131,9 @@ static int truncate_at(struct tier *t, struct node *n, int fd, uint64_t size)
 
 int tier_ftruncate(struct tier *t, struct file *f, uint64_t size)
 {
-	int fd = tier_file_fd(t, f);
+	cleanup_(tier_file_fd_put) struct file_fd h = tier_file_fd(t, f);
 
-	return fd < 0 ? fd : truncate_at(t, f->n, fd, size);
+	return h.fd < 0 ? h.fd : truncate_at(t, f->n, h.fd, size);
 }
 
 int tier_truncate(struct tier *t, struct node *n, uint64_t size)
@@ -201,7 +198,8 @@ static int fallocate_hot(int fd, int mode, off_t off, off_t len)
 
 int tier_fallocate(struct tier *t, struct file *f, int mode, off_t off, off_t len)
 {
-	int fd = tier_file_fd(t, f), r;
+	cleanup_(tier_file_fd_put) struct file_fd h = tier_file_fd(t, f);
+	int r, fd = h.fd;
 
 	if (fd < 0)
 		return fd;
@@ -223,7 +221,9 @@ int tier_fallocate(struct tier *t, struct file *f, int mode, off_t off, off_t le
 ssize_t tier_copy_range(struct tier *t, struct file *in, off_t off_in, struct file *out,
 			off_t off_out, size_t len, unsigned flags)
 {
-	int fd_in = tier_file_fd(t, in), fd_out = tier_file_fd(t, out);
+	cleanup_(tier_file_fd_put) struct file_fd h_in = tier_file_fd(t, in);
+	cleanup_(tier_file_fd_put) struct file_fd h_out = tier_file_fd(t, out);
+	int fd_in = h_in.fd, fd_out = h_out.fd;
 
 	if (fd_in < 0 || fd_out < 0)
 		return fd_in < 0 ? fd_in : fd_out;
@@ -258,7 +258,8 @@ ssize_t tier_copy_range(struct tier *t, struct file *in, off_t off_in, struct fi
 
 int64_t tier_seek(struct tier *t, struct file *f, int64_t off, int whence)
 {
-	int fd = tier_file_fd(t, f);
+	cleanup_(tier_file_fd_put) struct file_fd h = tier_file_fd(t, f);
+	int fd = h.fd;
 
 	if (fd >= 0) {
 		io_shared(t, f->n);

@@ -30,9 +30,9 @@ struct fdcache {
 
 int fdcache_new(struct fdcache **ret, unsigned max)
 {
-	size_t n = 16;
+	size_t n = 8;
 
-	while (n * WAYS < max)
+	while (n * 2 * WAYS <= max)
 		n *= 2;
 	struct fdcache *c = calloc(1, sizeof(*c) + n * sizeof(c->sets[0]));
 
@@ -155,4 +155,24 @@ void fdcache_drop(struct fdcache *c, uint64_t nodeid)
 	pthread_mutex_unlock(&s->lock);
 	while (n)
 		close(fds[--n]);
+}
+
+unsigned fdcache_shrink(struct fdcache *c)
+{
+	unsigned n = 0;
+
+	for (size_t i = 0; i < c->nsets; i++) {
+		struct set *s = &c->sets[i];
+
+		pthread_mutex_lock(&s->lock);
+		for (unsigned w = 0; w < WAYS; w++) {
+			if (!s->s[w].nodeid || s->s[w].refs)
+				continue;
+			close(s->s[w].fd); /* O_PATH: nothing to wait for */
+			s->s[w] = (struct slot){0};
+			n++;
+		}
+		pthread_mutex_unlock(&s->lock);
+	}
+	return n;
 }

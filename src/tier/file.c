@@ -49,15 +49,13 @@ void node_settle(struct tier *t, struct node *n)
 	}
 }
 
-static int file_new(struct node *n, int fd, int flags, int backing, struct cold *cold,
-		    struct file **ret)
+static int file_new(struct node *n, int flags, int backing, struct cold *cold, struct file **ret)
 {
 	struct file *f = calloc(1, sizeof(*f));
 
 	if (!f)
 		return -ENOMEM;
 	f->n = n;
-	atomic_store(&f->fd, fd);
 	f->flags = flags & HOT_FLAGS;
 	f->backing = backing;
 	f->cold = cold;
@@ -158,9 +156,7 @@ int tier_open_file(struct tier *t, struct node *n, int flags, struct file **ret)
 			r = fd;
 	}
 	if (!r)
-		r = file_new(n, fd, flags, backing, cold, ret);
-	if (!r)
-		(*ret)->drop_pages = drop;
+		r = file_new(n, flags, backing, cold, ret);
 	if (r) {
 		if (fd >= 0)
 			close(fd);
@@ -170,7 +166,9 @@ int tier_open_file(struct tier *t, struct node *n, int flags, struct file **ret)
 		node_unlock(t, n);
 		return r;
 	}
+	(*ret)->drop_pages = drop;
 	node_ref(t, n);
+	openfds_start(t, *ret, fd);
 	atomic_fetch_add(&t->n_open, 1);
 	layer_used(t, n);
 	return 0;
@@ -178,7 +176,7 @@ int tier_open_file(struct tier *t, struct node *n, int flags, struct file **ret)
 
 int tier_adopt_file(struct tier *t, struct node *n, int fd, int flags, struct file **ret)
 {
-	int r = file_new(n, fd, flags, 0, NULL, ret);
+	int r = file_new(n, flags, 0, NULL, ret);
 
 	if (r) {
 		close(fd);
@@ -197,6 +195,7 @@ int tier_adopt_file(struct tier *t, struct node *n, int fd, int flags, struct fi
 		return r;
 	}
 	node_ref(t, n);
+	openfds_start(t, *ret, fd);
 	atomic_fetch_add(&t->n_open, 1);
 	layer_used(t, n);
 	return 0;
@@ -236,8 +235,8 @@ static int adopt_node(struct tier *t, uint64_t nodeid, const struct hot_fh *know
 		tier_put(t, *ret);
 		return r;
 	}
-	if (!st.st_nlink && atomic_load(&(*ret)->pin_fd) < 0)
-		atomic_store(&(*ret)->pin_fd, steal_fd(&fd));
+	if (!st.st_nlink)
+		node_pin(t, *ret, steal_fd(&fd));
 	if (orphan >= 0) /* to be told when it may go */
 		node_flag(*ret, NODE_KEPT, 0);
 	return 0;
@@ -274,7 +273,7 @@ int tier_adopt_open(struct tier *t, uint64_t nodeid, const struct hot_fh *fh, in
 		cold = cold_ref(n->cold);
 	}
 	if (!r)
-		r = file_new(n, -1, flags, backing, cold, ret);
+		r = file_new(n, flags, backing, cold, ret);
 	if (!r)
 		grant_again(t, n, flags, backing);
 	node_unlock(t, n);
@@ -289,16 +288,16 @@ int tier_adopt_open(struct tier *t, uint64_t nodeid, const struct hot_fh *fh, in
 
 void tier_release_file(struct tier *t, struct file *f)
 {
-	int fd = atomic_load(&f->fd);
-
-	if (fd >= 0)
-		close(fd);
+	openfds_end(t, f);
 	node_lock(t, f->n);
 	grant_end(t, f->n, f->flags, f->backing);
 	if (f->drop_pages) /* that open is over, so they have been dropped */
 		node_flag(f->n, 0, NODE_OLD_PAGES);
 	node_unlock(t, f->n);
-	cold_unref(f->cold);
+	if (f->cold) {
+		cold_unref(f->cold);
+		cold_rest(t, f->n);
+	}
 	tier_put(t, f->n);
 	atomic_fetch_sub(&t->n_open, 1);
 	free(f);
@@ -312,29 +311,6 @@ int file_flags(const struct file *f)
 struct node *file_node(const struct file *f)
 {
 	return f->n;
-}
-
-int tier_file_fd(struct tier *t, struct file *f)
-{
-	int fd = atomic_load_explicit(&f->fd, memory_order_acquire);
-
-	if (fd >= 0)
-		return fd;
-	node_lock(t, f->n);
-	fd = atomic_load(&f->fd);
-	if (fd < 0) {
-		if (node_is_cold(f->n))
-			fd = -EXDEV;
-		else
-			fd = node_open(t, f->n, f->flags);
-		/* Made immutable since it was opened for passthrough: fsync and lseek go on. */
-		if (fd == -EPERM)
-			fd = node_open(t, f->n, O_RDONLY);
-		if (fd >= 0)
-			atomic_store_explicit(&f->fd, fd, memory_order_release);
-	}
-	node_unlock(t, f->n);
-	return fd;
 }
 
 int tier_hold(struct tier *t, struct node *n)

@@ -497,7 +497,6 @@ void tier_unlinked(struct tier *t, int fd)
 	struct stat st;
 	struct hot_fh fh;
 	uint64_t id;
-	int none = -1;
 
 	if (hot_identify(t->hot, fd, "", &st, &fh, &id)) {
 		close(fd);
@@ -544,9 +543,10 @@ void tier_unlinked(struct tier *t, int fd)
 	}
 	/* The kernel may still refer to the inode (an open file, a working directory): keep it
 	 * alive. */
-	if (!n || !atomic_compare_exchange_strong(&n->pin_fd, &none, fd))
+	if (!n)
 		close(fd);
 	if (n) {
+		node_pin(t, n, fd);
 		node_lock(t, n);
 		node_keep(t, n);
 		node_unlock(t, n);

@@ -19,15 +19,30 @@ int node_fh(struct tier *t, const struct node *n, struct hot_fh *ret)
 int node_open(struct tier *t, struct node *n, int flags)
 {
 	struct hot_fh fh;
-	int pin = atomic_load(&n->pin_fd);
+	int fd, pin = n->nodeid == 1 ? hot_root_fd(t->hot) : atomic_load(&n->pin_fd);
 
-	if (n->nodeid == 1)
-		return hot_reopen(hot_root_fd(t->hot), flags);
-	if (pin >= 0)
-		return hot_reopen(pin, flags);
-	int r = node_fh(t, n, &fh);
+	if (pin < 0) {
+		int r = node_fh(t, n, &fh);
 
-	return r ? r : hot_open_fh(t->hot, &fh, flags);
+		if (r)
+			return r;
+	}
+	do
+		fd = pin >= 0 ? hot_reopen(pin, flags) : hot_open_fh(t->hot, &fh, flags);
+	while (fd < 0 && tier_fds_short(t, fd));
+	return fd;
+}
+
+/* hot_identify needs a descriptor when in doubt. */
+static int identify(struct tier *t, int dirfd, const char *name, struct stat *st, struct hot_fh *fh,
+		    uint64_t *id)
+{
+	int r;
+
+	do
+		r = hot_identify(t->hot, dirfd, name, st, fh, id);
+	while (r && tier_fds_short(t, r));
+	return r;
 }
 
 int node_of_fd(struct tier *t, int fd, struct node **ret, struct stat *ret_st)
@@ -136,7 +151,7 @@ int tier_lookup(struct tier *t, struct node *dir, const char *name, struct node 
 
 	if (r)
 		return r;
-	r = hot_identify(t->hot, dfd.fd, name, ret_st, &fh, &id);
+	r = identify(t, dfd.fd, name, ret_st, &fh, &id);
 	if (!r)
 		r = node_intern(t, id, &fh, ret_st, 1, ret, &fresh);
 	if (!r) {
@@ -168,10 +183,13 @@ int tier_lookup_fd(struct tier *t, struct node *dir, const char *name, int fd, s
 	}
 	if (!r && ret_st->st_nlink == 0 && atomic_load(&(*ret)->pin_fd) < 0) {
 		/* O_TMPFILE: no name keeps the inode for the kernel's reference. */
-		int pin = hot_reopen(fd, O_PATH), none = -1;
+		int pin;
 
-		if (pin >= 0 && !atomic_compare_exchange_strong(&(*ret)->pin_fd, &none, pin))
-			close(pin);
+		do
+			pin = hot_reopen(fd, O_PATH);
+		while (pin < 0 && tier_fds_short(t, pin));
+		node_pin(t, *ret, pin);
+		r = MIN(pin, 0);
 	}
 	if (r)
 		node_drop(t, (*ret)->nodeid, 1, 1);
@@ -191,8 +209,11 @@ int tier_get(struct tier *t, uint64_t nodeid, struct node **ret)
 	}
 	if (!hot_fh_of_nodeid(t->hot, nodeid, &fh))
 		return -ESTALE;
-	cleanup_fd int fd = hot_open_fh(t->hot, &fh, O_PATH | O_NOFOLLOW);
+	cleanup_fd int fd = -1;
 
+	do
+		fd = hot_open_fh(t->hot, &fh, O_PATH | O_NOFOLLOW);
+	while (fd < 0 && tier_fds_short(t, fd));
 	if (fd < 0)
 		return fd;
 	if (fstat(fd, &st))

@@ -43,8 +43,10 @@ static void node_free(struct tier *t, struct node *n)
 {
 	int pin = atomic_load(&n->pin_fd);
 
-	if (pin >= 0)
+	if (pin >= 0) {
 		close(pin);
+		atomic_fetch_sub(&t->n_pins, 1);
+	}
 	if (n->backing && t->pass.close)
 		t->pass.close(t->pass.ctx, n->backing);
 	if (node_has(n, NODE_KEPT) && t->orphan)
@@ -195,6 +197,18 @@ struct node *node_find(struct tier *t, uint64_t nodeid)
 		n->refs++;
 	pthread_mutex_unlock(&s->lock);
 	return n;
+}
+
+void node_pin(struct tier *t, struct node *n, int fd)
+{
+	int none = -1;
+
+	if (fd < 0)
+		return;
+	if (atomic_compare_exchange_strong(&n->pin_fd, &none, fd))
+		atomic_fetch_add(&t->n_pins, 1);
+	else
+		close(fd);
 }
 
 bool node_known(struct tier *t, uint64_t nodeid)

@@ -107,12 +107,13 @@ static int backing_open(struct tier *t, int fd)
 {
 	int id = t->pass.open(t->pass.ctx, fd);
 
-	if (id == -EOPNOTSUPP) { /* O_PATH, before Linux 6.12 */
+	if (id == -EBADF || id == -EOPNOTSUPP) { /* O_PATH, before Linux 6.12 */
 		cleanup_fd int real = hot_reopen(fd, O_RDONLY | O_NOATIME | O_NONBLOCK);
 
 		id = real < 0 ? real : t->pass.open(t->pass.ctx, real);
 	}
-	if ((id == -EPERM || id == -ENOSYS || id == -EOPNOTSUPP) &&
+	/* ELOOP: the hot file system lies on another already (overlayfs) */
+	if ((id == -EPERM || id == -ENOSYS || id == -EOPNOTSUPP || id == -ELOOP || id == -ENOTTY) &&
 	    !atomic_exchange(&t->pass_off, true))
 		log_warn("the kernel refuses passthrough (%s): all reads and writes go through the "
 			 "daemon",

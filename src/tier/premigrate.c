@@ -95,7 +95,8 @@ static int put_piece(struct spill_batch *b, const void *data, size_t len)
 	return store_writer_large_data(b->w, data, len);
 }
 
-/* Read the stream of o from fd through b->buf: hash it and hand it on. -EAGAIN: the file shrank. */
+/* Read the stream of o from fd through b->buf: hash it and hand it on. -EAGAIN: the file
+ * shrank, or the daemon is about to end. */
 static int read_stream(struct spill_batch *b, struct node *n, int fd, struct object *o,
 		       uint64_t *ret_xx, piece_fn fn)
 {
@@ -114,7 +115,9 @@ static int read_stream(struct spill_batch *b, struct node *n, int fd, struct obj
 
 		while (off < end && !r) {
 			size_t want = MIN(BATCH_BUF, end - off);
-			ssize_t got = content_read(b->t, n, fd, b->buf, want, off);
+			ssize_t got = winding_down(b->t)
+					      ? -EAGAIN
+					      : content_read(b->t, n, fd, b->buf, want, off);
 
 			if (got != (ssize_t)want) {
 				r = got < 0 ? (int)got : -EAGAIN;

@@ -5,17 +5,18 @@
 
 #include "spill/durable.h"
 
-#include <sys/resource.h>
 #include <sys/stat.h>
 
-static unsigned fd_budget(void)
+/* Who may have how many descriptors. The other half is for packs (PACK_FDS_MAX), deleted files that
+ * are still open, and what requests hold for a moment. */
+static int share_fds(struct tier *t)
 {
-	struct rlimit rl;
+	uint64_t limit = fd_limit();
+	int r = fdcache_new(&t->fds, (unsigned)MIN(MAX(limit / 8, 64), 8192));
 
-	if (getrlimit(RLIMIT_NOFILE, &rl) || rl.rlim_cur == RLIM_INFINITY)
-		return 8192;
-	/* Most descriptors are for users' open files and for packs. */
-	return (unsigned)MIN(MAX(rl.rlim_cur / 4, 128), 8192);
+	t->max_pins = (unsigned)MIN(limit / 2, UINT32_MAX);
+	t->batch_files = (unsigned)MIN(MAX(limit / 8, 16), UINT32_MAX);
+	return r ? r : openfds_new(&t->open_fds, (unsigned)MIN(MAX(limit / 4, 32), 32768));
 }
 
 static int init_locks(struct tier *t)
@@ -43,6 +44,7 @@ static void tier_free(struct tier *t)
 	nodes_done(t);
 	io_locks_done(t);
 	fdcache_free(t->fds);
+	openfds_free(t->open_fds);
 	janitor_done(t);
 	layerrefs_done(t);
 	pins_done(t);
@@ -80,7 +82,7 @@ int tier_open(struct tier **ret, const struct config *cfg, struct hot *hot, stru
 	if (!r)
 		r = nodes_init(t);
 	if (!r)
-		r = fdcache_new(&t->fds, fd_budget());
+		r = share_fds(t);
 	if (!r)
 		r = layerrefs_init(t);
 	if (!r)

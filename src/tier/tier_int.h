@@ -50,7 +50,9 @@ enum {
 	/* Was open for passthrough, also for reading: a mapping of the hot inode may have stayed.
 	 */
 	NODE_PASSED = 1 << 12,
-	NODE_CLASSED = 1 << 11, /* cls and layer are known: it was looked up by name */
+	NODE_CLASSED = 1 << 11,     /* cls and layer are known: it was looked up by name */
+	NODE_SYNC_FAILED = 1 << 13, /* an fsync said so, see tier_fsync */
+	NODE_META_NEW = 1 << 14,    /* metadata was changed during its recall: ctime is its own */
 };
 
 struct node {
@@ -76,11 +78,15 @@ struct node {
 
 struct file {
 	struct node *n;
-	atomic_int fd;     /* hot fd, -1 while cold */
-	int flags;         /* open flags, without O_CREAT, O_EXCL, O_TRUNC, O_APPEND */
-	int backing;       /* id of a passthrough grant, or 0 */
-	bool drop_pages;   /* see NODE_OLD_PAGES */
-	struct cold *cold; /* own reference, or NULL */
+	_Atomic uint64_t word; /* hot fd and its users, see openfds.c */
+	int flags;             /* open flags, without O_CREAT, O_EXCL, O_TRUNC, O_APPEND */
+	int backing;           /* id of a passthrough grant, or 0 */
+	bool drop_pages;       /* see NODE_OLD_PAGES */
+	bool listed;           /* older, newer: list of openfds.c; stripe lock there */
+	atomic_bool recent;    /* it was used since the last look */
+	struct file *older, *newer;
+	_Atomic uint64_t errors; /* openfds.errors when the fd was closed, 0: never was */
+	struct cold *cold;       /* own reference, or NULL */
 };
 
 struct shard {
@@ -119,6 +125,8 @@ struct defer {
 struct fdcache;
 struct pins;
 
+#define COLD_KEPT 1024 /* objects of stubs that are not open */
+
 struct tier {
 	const struct config *cfg;
 	struct hot *hot;
@@ -142,6 +150,10 @@ struct tier {
 	atomic_llong overflow_room; /* bytes that may go to the overflow before the next look */
 	struct node *root;
 	struct fdcache *fds;
+	struct openfds *open_fds;
+	atomic_uint n_pins; /* descriptors that keep deleted inodes */
+	unsigned max_pins;
+	unsigned batch_files; /* of a spill batch: each holds a descriptor for a while */
 	struct stat root_st;
 	uint64_t root_alias; /* the node id hot_identify gives the root; we say 1 */
 	char *root_path;     /* /proc path of the hot root, for layer keys */
@@ -159,6 +171,8 @@ struct tier {
 	pthread_cond_t defer_cond;
 	struct defer *defer_head, **defer_tail;
 	size_t defer_n;
+
+	_Atomic uint64_t kept[COLD_KEPT]; /* node ids by their hash, see cold_rest */
 
 	/* Grace periods for freed frames: cold reads in flight, by the parity they began in. */
 	atomic_uint read_parity;
@@ -202,6 +216,7 @@ struct tier {
 	pthread_mutex_t flush_lock; /* one janitor_flush at a time */
 	struct pins *pins;          /* pin.c */
 	atomic_llong paused_until;  /* pause.c; wall clock, ns */
+	atomic_bool winding_down;   /* see quiesce.c */
 	atomic_uint working;        /* rounds, trees and scans under way, for status */
 };
 
@@ -212,7 +227,9 @@ void nodes_done(struct tier *t);
 int node_intern(struct tier *t, uint64_t nodeid, const struct hot_fh *fh, const struct stat *st,
 		unsigned lookups, struct node **ret, bool *ret_new);
 struct node *node_find(struct tier *t, uint64_t nodeid); /* with a reference, or NULL */
-bool node_known(struct tier *t, uint64_t nodeid);        /* the kernel or a file refers to it */
+/* fd (taken) keeps n's inode, which has no name, as long as n. */
+void node_pin(struct tier *t, struct node *n, int fd);
+bool node_known(struct tier *t, uint64_t nodeid); /* the kernel or a file refers to it */
 uint64_t node_id_of(struct tier *t, struct hot_id id);
 void node_ref(struct tier *t, struct node *n);
 /* Drop refs and lookups; free the node when nothing holds it. */
@@ -241,6 +258,8 @@ struct cold *cold_ref(struct cold *c);
 void cold_unref(struct cold *c);
 /* Load and check the object of a stub. Returns -EIO-class errors, logged once. No lock. */
 int cold_load(struct tier *t, struct cold *c, uint64_t ino);
+/* n, a stub, was closed: its object stays in memory as one of a few. No node lock. */
+void cold_rest(struct tier *t, struct node *n);
 /* Read the original file's bytes of a stub. */
 ssize_t cold_read(struct tier *t, const struct cold *c, void *buf, size_t len, uint64_t off);
 /* SEEK_DATA or SEEK_HOLE in the original file. */
@@ -275,6 +294,20 @@ int fdcache_get(struct fdcache *c, uint64_t nodeid, struct node_fd *ret); /* -EN
 void fdcache_put_new(struct fdcache *c, uint64_t nodeid, int fd,
 		     struct node_fd *ret); /* takes fd */
 void fdcache_release(struct fdcache *c, struct node_fd *f);
+unsigned fdcache_shrink(struct fdcache *c); /* closes what nobody uses; how many */
+
+/* ---- quiesce.c: background work is to end soon. Takes auto_lock. */
+bool winding_down(struct tier *t);
+
+/* ---- openfds.c: at most about max descriptors of open files */
+int openfds_new(struct openfds **ret, unsigned max);
+void openfds_free(struct openfds *o);
+void openfds_start(struct tier *t, struct file *f, int fd); /* takes fd; -1: none */
+void openfds_end(struct tier *t, struct file *f);           /* f is about to be freed */
+/* fsync(2) or fdatasync(2) of fd, which is f's; -EIO, ... also of what f missed while it was
+ * closed. Takes the node lock. */
+int openfds_sync(struct tier *t, struct file *f, int fd, bool data_only);
+uint64_t fd_limit(void);
 
 /* ---- layerref.c */
 int layerrefs_init(struct tier *t);

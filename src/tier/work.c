@@ -13,6 +13,8 @@ static bool report(struct work *k, const char *path)
 {
 	uint64_t now = clock_mono_ns();
 
+	if (winding_down(k->t))
+		return false;
 	if (!k->fn || now - k->reported_ns < PROGRESS_NS)
 		return true;
 	k->reported_ns = now;
