@@ -34,8 +34,8 @@ int tier_fix_attr(struct tier *t, struct node *n, int fd, struct stat *st)
 		/* While a transition is under way the inode's own mtime is not the user's. */
 		struct timespec mt = st->st_mtim;
 
-		show(st, n->cold->mk.mtime_ns, n->cold->mk.ctime_ns, n->cold->mk.ctime_valid,
-		     n->cold->mk.blocks);
+		show(st, n->cold->mk.mtime_ns, n->cold->mk.ctime_ns,
+		     n->cold->mk.ctime_valid && !node_has(n, NODE_META_NEW), n->cold->mk.blocks);
 		st->st_size = (off_t)n->cold->mk.size;
 		if (!node_has(n, NODE_BUSY) && n->cold->mk.state == RES_SPILLED)
 			st->st_mtim = mt;
@@ -125,6 +125,13 @@ void tier_meta_changed(struct tier *t, struct node *n)
 		return;
 	node_lock(t, n);
 	if (!n->rel && !n->cold) {
+		node_unlock(t, n);
+		return;
+	}
+	/* A rename or link holds its directories: it does not wait for the rest of a recall, after
+	 * which ctime is the inode's own anyway. */
+	if (atomic_load(&n->res) == RES_RECALLING) {
+		node_flag(n, NODE_META_NEW, 0);
 		node_unlock(t, n);
 		return;
 	}

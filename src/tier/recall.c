@@ -185,6 +185,11 @@ int recall_node(struct tier *t, struct node *n, bool keep)
 	if (old && !over)
 		store_overflow_remove(t->store, id);
 	if (r) {
+		if (node_has(n, NODE_META_NEW)) {
+			mk.ctime_valid = false;
+			if (fd >= 0) /* if not, only the shown ctime is old after the next mount */
+				hot_marker_set(fd, &mk);
+		}
 		c->mk = mk;
 		atomic_store(&n->res, RES_SPILLED);
 	} else {
@@ -202,6 +207,7 @@ int recall_node(struct tier *t, struct node *n, bool keep)
 			defer_put(t, DEFER_DROP, &row);
 		}
 	}
+	node_flag(n, 0, NODE_META_NEW);
 	cold_unref(c);
 	if (!r && t->attr_changed) {
 		node_unlock(t, n);

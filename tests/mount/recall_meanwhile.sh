@@ -1,0 +1,65 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# timeout: 120
+# A recall that does not get on (the store's disk is behind a gate that is closed) keeps nobody from renaming, linking and
+# deleting names of that file, or from anything with other files. What
+# the file holds afterwards is right, and its ctime is as young as the last of that.
+. "$(dirname "$0")/../lib/lib.sh"
+t_init
+t_need_daemon
+t_need_tool gatedisk
+t_need jq
+mkdir "$T_TMP/gate" "$T_TMP/disk"
+t_mkfs ext4 300M "$T_TMP/store.img" || fail mkfs
+t_bg setsid "$T_BUILD/tools/gatedisk" "$T_TMP/store.img" "$T_TMP/gate"
+gate=$!
+# An open gate before the clean-up: whoever waits for the disk must be able to end.
+trap 'rc=$?; kill -CONT $gate; (exit $rc); t_cleanup' EXIT
+t_until 10 test -e "$T_TMP/gate/disk" || fail "gatedisk does not come up"
+t_mount_img "$T_TMP/gate/disk" "$T_TMP/disk"
+t_fs ext4 200M "$T_TMP/hot"
+t_spillfs "$T_TMP/disk/spill" "$T_TMP/hot" min-age=0
+dir=$T_TMP/hot
+mkdir "$dir/a" "$dir/b"
+t_data 1 60000000 | tee "$dir/a/f" >"$T_TMP/f"
+ln "$dir/a/f" "$dir/b/second"
+ln "$dir/a/f" "$dir/b/third"
+t_spill "$dir/a/f"
+t_want_state "$dir/a/f" spilled
+sync -f "$T_TMP/disk"
+sleep 0.5
+ctime=$(stat -c %.9Z "$dir/a/f")
+
+kill -STOP $gate
+echo 3 >/proc/sys/vm/drop_caches # also of the loop device: what the store has in memory would do
+(echo more >>"$dir/a/f") &
+writer=$!
+T_JOBS+=("$writer")
+t_until 10 eval '[[ $(t_state "$dir/b/second") == recalling ]]' || fail "the recall does not begin: $(t_state "$dir/b/second")"
+# now COMMAND...: it does not wait for the gate
+now()
+{
+	timeout -k 1 5 "$@" || fail "while a recall waits: $* (exit $?)"
+}
+now mv "$dir/a/f" "$dir/b/f"
+now ln "$dir/b/f" "$dir/a/link"
+now rm "$dir/b/second"
+now sh -c ': >"$0/third.new" && mv "$0/third.new" "$0/third"' "$dir/b" # renamed over
+now sh -c 'echo x >"$0/a/other" && rm "$0/a/other" && ls "$0/a" "$0/b" >/dev/null' "$dir"
+kill -0 "$writer" 2>/dev/null || fail "the recall ended meanwhile: nothing is shown"
+during=$(stat -c %.9Z "$dir/b/f")
+ok "names can be changed while a recall waits"
+
+kill -CONT $gate
+wait "$writer" || fail "the writer failed"
+echo more >>"$T_TMP/f"
+cmp "$T_TMP/f" "$dir/b/f" || fail "contents differ"
+t_check "names" "$(cd "$dir" && find . -type f | sort | tr '\n' ' ')" "./a/link ./b/f ./b/third "
+t_check "links" "$(stat -c %h "$dir/a/link")" 2
+after=$(stat -c %.9Z "$dir/b/f")
+awk -v a="$ctime" -v b="$during" -v c="$after" 'BEGIN { exit !(a < b && b <= c) }' ||
+	fail "ctime $ctime when it was spilled, $during after a rename, $after at the end"
+t_umount "$dir"
+t_spillfs "$T_TMP/disk/spill" "$T_TMP/hot" min-age=0
+cmp "$T_TMP/f" "$dir/b/f" || fail "contents differ after mounting again"
+ok "and what it holds is right"
