@@ -58,8 +58,8 @@ enum {
 struct node {
 	uint64_t nodeid;
 	struct node *next;      /* table chain */
-	uint64_t nlookup;       /* the kernel's references; table shard lock */
-	uint32_t refs;          /* ours; table shard lock */
+	uint64_t nlookup : 42;  /* the kernel's references; table shard lock */
+	uint64_t refs : 22;     /* ours, more than there can be handles; table shard lock */
 	uint32_t opens;         /* granted open files, and holds [N] */
 	uint32_t mediated;      /* those of them whose data comes to us [N] */
 	uint32_t passed;        /* those that pass us by [N] */
