@@ -47,7 +47,8 @@ measure()
 	echo "$what: $known inodes, $((grown / 1024)) MiB more, $((grown * 1024 / known)) bytes each; VmRSS $(($(rss) / 1024)) MiB, $(
 		find "/proc/$(<"$(t_run_dir "$dir")/daemon")/fd" | wc -l
 	) descriptors"
-	((grown * 1024 <= known * 200)) || fail "$what: more than 200 bytes each"
+	# Caches and the heap's own rounding are bounded, whatever the number: 2 MiB of 20 for 100,000.
+	((grown * 1024 <= known * 200 + (2 << 20))) || fail "$what: more than 200 bytes each"
 	(($(rss) * 1024 <= 300 * 1000000)) || fail "$what: more than 300 MB"
 }
 # A daemon that knows nothing yet, but has been at work.
