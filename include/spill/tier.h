@@ -377,6 +377,9 @@ int tier_check_offline(struct hot *hot, struct store *store, struct index *ix, b
 typedef int (*tier_data_fn)(void *ctx, const void *data, size_t len, uint64_t off);
 int tier_stub_data(struct store *store, struct index *ix, const struct marker *mk, tier_data_fn fn,
 		   void *ctx);
+/* That of a partial file, in the same way; fd: its inode, opened for reading. -ENOENT: its part in
+ * the store is gone. */
+int tier_partial_data(struct hot *hot, struct store *store, int fd, tier_data_fn fn, void *ctx);
 /* Number of stubs below rootfd by a marker scan; stops at max (0: count all). */
 int tier_count_stubs(int rootfd, uint64_t max, uint64_t *ret);
 
