@@ -63,6 +63,20 @@ void overflow_refresh(struct tier *t)
 	atomic_store(&t->overflow_seen_ns, clock_mono_ns());
 }
 
+int overflow_epoch(struct tier *t)
+{
+	if (!atomic_load(&t->overflow_dirty) || atomic_load(&t->frozen) ||
+	    pthread_mutex_trylock(&t->spill_lock))
+		return 0;
+	atomic_store(&t->overflow_dirty, false);
+	int r = epoch_bump(t);
+
+	if (r)
+		atomic_store(&t->overflow_dirty, true);
+	pthread_mutex_unlock(&t->spill_lock);
+	return r;
+}
+
 int overflow_marker(int fd)
 {
 	struct marker mk = {.state = RES_PARTIAL};
@@ -118,6 +132,7 @@ int overflow_begin(struct tier *t, struct node *n, int fd)
 		overflow_free(o);
 		return r == -ERANGE || r == -E2BIG ? -ENOSPC : r;
 	}
+	atomic_store(&t->overflow_dirty, true);
 	node_lock(t, n);
 	n->over = o;
 	atomic_store(&n->res, RES_PARTIAL);
@@ -291,6 +306,7 @@ int overflow_from_object(struct tier *t, int fd, const struct object *o, const s
 		store_overflow_remove(t->store, id);
 		return r;
 	}
+	atomic_store(&t->overflow_dirty, true);
 	/* Both copies are whole: the marker says which one counts, and a leftover is swept. */
 	r = overflow_marker(fd);
 	if (!r)

@@ -56,6 +56,7 @@ static int migrate(struct tier *t, struct node *n, int fd, uint64_t chunk)
 
 	if (rd < 0 || !buf)
 		return rd < 0 ? rd : -ENOMEM;
+	atomic_store(&t->overflow_dirty, true);
 	ssize_t got = pread_full(rd, buf, OVERFLOW_CHUNK, pos);
 	int r = got < 0 ? (int)got : d_pwrite(o->fd, buf, (size_t)got, pos);
 
@@ -102,7 +103,7 @@ static int copy_chunk(struct overflow *o, int fd, char *buf, off_t pos, off_t en
 /* The way back, when the store is full and the hot tier is not: the whole chunk, or what is written
  * to it would have two places. Until its bit is durably gone what is in the hot inode does not
  * count. [io exclusive] */
-static int bring_back(struct tier *t, struct node *n, uint64_t chunk)
+static int bring_back(struct tier *t, struct node *n, uint64_t chunk, uint64_t size)
 {
 	struct overflow *o = n->over;
 	off_t pos = (off_t)(chunk * OVERFLOW_CHUNK);
@@ -114,7 +115,7 @@ static int bring_back(struct tier *t, struct node *n, uint64_t chunk)
 	int r = d_punch(fd, pos, OVERFLOW_CHUNK);
 
 	if (!r)
-		r = copy_chunk(o, fd, buf, pos, pos + OVERFLOW_CHUNK);
+		r = copy_chunk(o, fd, buf, pos, (off_t)MIN((uint64_t)pos + OVERFLOW_CHUNK, size));
 	if (!r)
 		r = d_fdatasync(fd);
 	if (r) {
@@ -179,6 +180,7 @@ static ssize_t write_over(struct tier *t, struct overflow *o, int fd, const stru
 
 	if (!overflow_room(t, len))
 		return -ENOSPC;
+	atomic_store_explicit(&t->overflow_dirty, true, memory_order_relaxed);
 	ssize_t n = pwrite(o->fd, buf, len, (off_t)off); /* user effect */
 
 	if (n < 0)
@@ -223,7 +225,7 @@ ssize_t overflow_write(struct tier *t, struct node *n, int fd, const void *buf, 
 
 		if (w != -ENOSPC || shared)
 			return w;
-		int r = bring_back(t, n, off / OVERFLOW_CHUNK);
+		int r = bring_back(t, n, off / OVERFLOW_CHUNK, (uint64_t)st.st_size);
 
 		if (r)
 			return r;

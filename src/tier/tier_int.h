@@ -150,6 +150,7 @@ struct tier {
 	struct stripe stripes[NODE_STRIPES];
 	pthread_rwlock_t io[IO_STRIPES];   /* see overflow.h */
 	_Atomic uint64_t overflow_seen_ns; /* when the store last answered */
+	atomic_bool overflow_dirty;        /* written to since the last epoch */
 	struct node *root;
 	struct fdcache *fds;
 	struct openfds *open_fds;
