@@ -14,6 +14,7 @@
 #define PARK_MS      5000
 #define EXHAUSTED_NS 60000000000ll
 #define LOOK_BYTES   (4ull << 20) /* the disk is looked at after so many written bytes */
+#define PACE_BYTES   (1ull << 20) /* a writer may be paused once for so many */
 #define LOOK_NS      10000000ull
 #define BRIM_OFF_NS  5000000000ull
 
@@ -292,8 +293,9 @@ bool tier_written(struct tier *t, size_t bytes)
 		if (used >= t->cfg->high)
 			auto_kick(t);
 	}
-	return atomic_load(&t->pressed) && !atomic_load(&t->stuck) && !atomic_load(&t->frozen) &&
-	       !pause_active(t);
+	/* By bytes, not by writes: those of tar are of 10 KiB. */
+	return before / PACE_BYTES != (before + bytes) / PACE_BYTES && atomic_load(&t->pressed) &&
+	       !atomic_load(&t->stuck) && !atomic_load(&t->frozen) && !pause_active(t);
 }
 
 bool auto_at_brim(struct tier *t)

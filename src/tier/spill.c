@@ -22,6 +22,16 @@
 
 #define ROOM_SPARE (64u << 10) /* a file's share of directories, and the rest of a frame */
 
+/* Space comes back when a batch is over: a small tier must not wait for one half its size. */
+static uint64_t batch_max(const struct tier *t)
+{
+	struct statvfs sv;
+
+	if (hot_statfs(t->hot, &sv))
+		return BATCH_BYTES;
+	return MIN(BATCH_BYTES, MAX((uint64_t)sv.f_blocks * sv.f_frsize / 8, BATCH_SMALL));
+}
+
 int spill_batch_new(struct tier *t, unsigned min_age_sec, uint64_t min_size,
 		    struct spill_batch **ret)
 {
@@ -32,6 +42,7 @@ int spill_batch_new(struct tier *t, unsigned min_age_sec, uint64_t min_size,
 	b->t = t;
 	b->min_age_sec = min_age_sec;
 	b->min_size = MAX(min_size, 1);
+	b->max = batch_max(t);
 	b->buf = malloc(BATCH_BUF);
 	b->v = calloc(BATCH_FILES, sizeof(struct entry *));
 	if (!b->buf || !b->v || sha256_new(&b->sha)) {
@@ -47,8 +58,8 @@ int spill_batch_new(struct tier *t, unsigned min_age_sec, uint64_t min_size,
 
 bool spill_batch_full(const struct spill_batch *b)
 {
-	return b->n == MIN(BATCH_FILES, b->t->batch_files) || b->bytes >= BATCH_BYTES || b->err || b->tight ||
-	       (b->t->batch_cap && b->bytes >= b->t->batch_cap);
+	return b->n == MIN(BATCH_FILES, b->t->batch_files) || b->bytes >= b->max || b->err ||
+	       b->tight || (b->t->batch_cap && b->bytes >= b->t->batch_cap);
 }
 
 bool spill_batch_alone(const struct spill_batch *b)
