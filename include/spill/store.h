@@ -137,10 +137,19 @@ uint64_t store_overflow_files(const struct store *s); /* how many; memory only *
  * ---------------------------------------------------------------------------------- */
 struct store_space {
 	uint64_t total_bytes;  /* of the store's file system */
-	uint64_t free_bytes;   /* what we may still write: statvfs f_bavail, capped by max_bytes */
+	uint64_t free_bytes;   /* what we may still write: statvfs f_bavail less what is kept for
+				  the index, capped by max_bytes. Writers are held to it */
 	uint64_t stored_bytes; /* disk blocks of our packs and overflow files */
+	uint64_t moving_bytes; /* of those, twice there: the hot tier will give them back */
 };
 int store_space(struct store *s, struct store_space *ret);
+/* From memory: as of the last store_space, with all that we wrote and gave back since. Zeros when
+ * there was none. */
+void store_space_now(struct store *s, struct store_space *ret);
+/* The caller wrote, or punched, an overflow file: it takes so many bytes more, or less. */
+void store_grew(struct store *s, int64_t bytes);
+/* So much of what a batch wrote was given back by the hot tier; UINT64_MAX: the batch is over. */
+void store_moved(struct store *s, uint64_t bytes);
 /* Read a block from the store's disk, past every cache: 0 it answered, -errno (-EIO, -ESTALE, ...)
  * it failed, -EOPNOTSUPP its file system knows no O_DIRECT. Blocks for as long as the disk does. */
 int store_probe(struct store *s);

@@ -178,6 +178,9 @@ bool tier_wait_space(struct tier *t, unsigned timeout_ms, uint64_t end);
  * most timeout_ms, or until something was freed). */
 bool tier_written(struct tier *t, size_t bytes);
 void tier_pace(struct tier *t, unsigned timeout_ms);
+/* tier_write gives -ENOSPC when only a little is left, which is kept for creates: for a few seconds
+ * from now on it may be used for data. For a writer that waited in vain. */
+void tier_use_brim(struct tier *t);
 
 /* Make n resident and keep it from being spilled until tier_unhold. For what a punch or refill
  * would destroy: the kernel drops security.capability with every change of data. */
@@ -295,9 +298,10 @@ struct tier_work {
 	uint64_t files_seen, files_done, bytes_done; /* logical bytes moved */
 	uint64_t bytes_stored;                       /* written to the store (spill) */
 	uint64_t files_busy, files_skipped, files_failed;
-	uint64_t files_pinned; /* left alone (spill) */
-	uint64_t freed_bytes;  /* hot tier, spill */
-	const char *current;   /* path being worked on; valid during the callback only */
+	uint64_t files_pinned;  /* left alone (spill) */
+	uint64_t files_no_room; /* likewise: the store cannot take them */
+	uint64_t freed_bytes;   /* hot tier, spill */
+	const char *current;    /* path being worked on; valid during the callback only */
 };
 typedef bool (*tier_progress_fn)(void *ctx, const struct tier_work *w);
 /* Called once for each file that is busy or failed: err is -EBUSY or another -errno. */
@@ -373,6 +377,9 @@ int tier_check_offline(struct hot *hot, struct store *store, struct index *ix, b
 typedef int (*tier_data_fn)(void *ctx, const void *data, size_t len, uint64_t off);
 int tier_stub_data(struct store *store, struct index *ix, const struct marker *mk, tier_data_fn fn,
 		   void *ctx);
+/* That of a partial file, in the same way; fd: its inode, opened for reading. -ENOENT: its part in
+ * the store is gone. */
+int tier_partial_data(struct hot *hot, struct store *store, int fd, tier_data_fn fn, void *ctx);
 /* Number of stubs below rootfd by a marker scan; stops at max (0: count all). */
 int tier_count_stubs(int rootfd, uint64_t max, uint64_t *ret);
 

@@ -323,6 +323,7 @@ static ssize_t write_waiting(struct fs *f, struct file *file, int fd, const char
 {
 	size_t done = 0;
 	unsigned waits = 0;
+	bool last = false;
 
 	while (done < size) {
 		ssize_t n = tier_write(f->t, file, fd, buf + done, size - done,
@@ -339,6 +340,11 @@ static ssize_t write_waiting(struct fs *f, struct file *file, int fd, const char
 		if (err == -ENOSPC && waits++ < SPACE_WAIT_MAX &&
 		    wait_space(f, (uint64_t)off + size))
 			continue;
+		if (err == -ENOSPC && !last) { /* what was kept back, if anything was */
+			tier_use_brim(f->t);
+			last = true;
+			continue;
+		}
 		return done ? (ssize_t)done : err;
 	}
 	return (ssize_t)done;

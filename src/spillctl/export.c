@@ -131,9 +131,10 @@ static int stub_data(void *ctx, int fd, struct stat *st, copy_sink_fn sink, void
 		return 0;
 	if (r)
 		return r;
-	/* Only the daemon can put a partial file together: mount, and export through the mount. */
-	if (mk.state == RES_PARTIAL && st->st_size)
-		return -EOPNOTSUPP;
+	if (mk.state == RES_PARTIAL && st->st_size) {
+		r = tier_partial_data(e->off.hot, e->off.store, fd, sink, sink_ctx);
+		return r ? r : 1;
+	}
 	if (mk.size != (uint64_t)st->st_size)
 		return 0; /* void: the file was truncated since */
 	if (mk.state != RES_SPILLED)

@@ -101,10 +101,15 @@ int store_overflow_remove(struct store *s, struct hot_id id)
 	if (dir < 0)
 		return dir == -ENOENT ? 0 : dir;
 	name_of(id, name);
+	struct stat st;
+	bool known = !fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW);
 	int r = d_unlink(dir, name);
 
-	if (!r)
+	if (!r) {
 		atomic_fetch_sub(&s->overflow_files, 1);
+		if (known)
+			store_grew(s, -(int64_t)st.st_blocks * 512);
+	}
 	return r == -ENOENT ? 0 : r;
 }
 

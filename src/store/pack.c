@@ -221,7 +221,7 @@ int pack_table(struct store *s, struct pack *p, struct ptable **ret)
 	return 0;
 }
 
-void pack_publish(struct store *s, uint32_t no, uint64_t len, uint64_t disk_bytes,
+void pack_publish(struct store *s, uint32_t no, uint64_t len, uint64_t disk_bytes, uint64_t written,
 		  struct ptable *table)
 {
 	struct pack *p;
@@ -234,6 +234,7 @@ void pack_publish(struct store *s, uint32_t no, uint64_t len, uint64_t disk_byte
 		p->in_batch = false;
 		p->tick = ++s->tick;
 		atomic_fetch_add(&s->stored_bytes, disk_bytes - p->disk_bytes);
+		atomic_fetch_sub(&s->batch_bytes, written);
 		p->disk_bytes = disk_bytes;
 		p->table = steal_ptr(table);
 		if (p->table) {
@@ -269,6 +270,7 @@ bool pack_forget(struct store *s, uint32_t no)
 		memmove(&s->packs[i], &s->packs[i + 1], (s->npacks - i) * sizeof(s->packs[0]));
 		drop_table_locked(s, p);
 		atomic_fetch_sub(&s->stored_bytes, p->disk_bytes);
+		store_grew(s, -(int64_t)p->disk_bytes);
 		if (p->fd >= 0)
 			s->nfds--;
 		p->removed = true;

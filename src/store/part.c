@@ -13,6 +13,7 @@
 
 /* A directory that lists all frames of a pack must stay below DIR_MAX_ULEN. */
 #define PACK_FRAMES_MAX (1u << 20)
+#define TRIM_SPARE      (256u << 10) /* more than the blocks of its map */
 
 /* ---- opening
  * ------------------------------------------------------------------------------------- */
@@ -167,16 +168,18 @@ static int flush_some(struct part *p, size_t n)
 {
 	struct store *s = p->s;
 	uint64_t max = s->opts.max_bytes;
-	int r;
+	int r = space_for(s, n);
 
-	if (max && atomic_load(&s->stored_bytes) + atomic_load(&s->batch_bytes) + n > max)
-		return -ENOSPC;
+	if (r || (max && atomic_load(&s->stored_bytes) + atomic_load(&s->batch_bytes) + n > max))
+		return r ?: -ENOSPC;
 	r = d_pwrite(p->fd, p->wbuf, n, (off_t)(atomic_load(&p->pos) - p->wlen));
 	if (r == -EDQUOT)
 		r = -ENOSPC;
 	if (r)
 		return r;
 	atomic_fetch_add(&s->batch_bytes, n);
+	atomic_fetch_add(&s->moving, (int64_t)n);
+	store_grew(s, (int64_t)n);
 	p->wlen -= n;
 	memmove(p->wbuf, p->wbuf + n, p->wlen);
 	return 0;
@@ -350,6 +353,19 @@ void part_undo(struct part *p)
 		r = d_ftruncate(p->fd, (off_t)p->begin_len);
 	}
 	set_in_batch(p->s, p->no, false, r);
+	if (!r)
+		store_grew(p->s, -(int64_t)(atomic_load(&p->pos) - p->wlen - p->begin_len));
+}
+
+/* xfs gives a file that grows more than it needs, and takes it back late from one that is opened
+ * and closed again and again; cutting it at its own size does. What fails costs space only. */
+static uint64_t trimmed_bytes(const struct part *p, uint64_t len)
+{
+	uint64_t disk = fd_disk_bytes(p->fd);
+
+	if (disk > len + TRIM_SPARE && !d_ftruncate(p->fd, (off_t)len))
+		disk = fd_disk_bytes(p->fd);
+	return disk;
 }
 
 void part_publish(struct part *p)
@@ -370,5 +386,5 @@ void part_publish(struct part *p)
 	/* The pages are on disk: a verify that follows shall read them from there, and the memory
 	 * is better spent on others. */
 	posix_fadvise(p->fd, (off_t)p->begin_len, 0, POSIX_FADV_DONTNEED);
-	pack_publish(p->s, p->no, len, fd_disk_bytes(p->fd), t);
+	pack_publish(p->s, p->no, len, trimmed_bytes(p, len), len - p->begin_len, t);
 }

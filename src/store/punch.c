@@ -49,6 +49,7 @@ static void account(struct store *s, struct pack *p, int fd)
 	pthread_mutex_lock(&s->lock);
 	if (!p->removed && !p->in_batch) { /* else the commit counts */
 		atomic_fetch_add(&s->stored_bytes, now - p->disk_bytes);
+		store_grew(s, (int64_t)(now - p->disk_bytes));
 		p->disk_bytes = now;
 	}
 	pthread_mutex_unlock(&s->lock);

@@ -8,7 +8,6 @@
 #include <fcntl.h>
 #include <sys/file.h>
 #include <sys/stat.h>
-#include <sys/statvfs.h>
 
 /* "00000012.pack" -> 12; 0 is no pack. */
 static uint32_t parse_name(const char *s)
@@ -121,6 +120,7 @@ int store_open(struct store **ret, const char *path, const struct store_opts *op
 		s->opts.pack_bytes = UINT64_C(128) << 20;
 	pthread_mutex_init(&s->lock, NULL);
 	pthread_mutex_init(&s->pool_lock, NULL);
+	pthread_mutex_init(&s->space_lock, NULL);
 	r = open_all(s, path);
 	if (r)
 		store_close(s);
@@ -139,6 +139,7 @@ void store_close(struct store *s)
 	free(s->memo.data);
 	pthread_mutex_destroy(&s->lock);
 	pthread_mutex_destroy(&s->pool_lock);
+	pthread_mutex_destroy(&s->space_lock);
 	spill_closep(&s->packsfd);
 	spill_closep(&s->lockfd); /* gives LOCK back */
 	spill_closep(&s->dirfd);
@@ -191,7 +192,7 @@ static int cut_pack(struct store *s, const struct pack_len *k, store_problem_fn 
 		disk = fd_disk_bytes(fd);
 	}
 	if (!r) {
-		pack_publish(s, k->pack, k->bytes, disk, NULL);
+		pack_publish(s, k->pack, k->bytes, disk, 0, NULL);
 		pack_uncache(s, k->pack);
 	}
 	return r;
@@ -270,23 +271,6 @@ int store_recover(struct store *s, const struct pack_len *known, size_t n, store
 
 /* ---- inspection
  * ------------------------------------------------------------------------------------- */
-int store_space(struct store *s, struct store_space *ret)
-{
-	uint64_t stored =
-		atomic_load(&s->stored_bytes) + atomic_load(&s->batch_bytes) + overflow_bytes(s);
-	uint64_t max = s->opts.max_bytes;
-	struct statvfs v;
-
-	if (fstatvfs(s->dirfd, &v))
-		return -errno;
-	ret->total_bytes = (uint64_t)v.f_blocks * v.f_frsize;
-	ret->free_bytes = (uint64_t)v.f_bavail * v.f_frsize;
-	ret->stored_bytes = stored;
-	if (max)
-		ret->free_bytes = MIN(ret->free_bytes, max > stored ? max - stored : 0);
-	return 0;
-}
-
 int store_list_packs(struct store *s, uint32_t **ret, size_t *ret_n)
 {
 	uint32_t *a;

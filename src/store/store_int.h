@@ -195,7 +195,7 @@ void pack_put(struct store *s, struct pack *p);
 /* Of a pinned pack; *ret is the caller's reference. */
 int pack_table(struct store *s, struct pack *p, struct ptable **ret);
 /* What is known of a registered pack after a commit. table: consumed, may be NULL. */
-void pack_publish(struct store *s, uint32_t no, uint64_t len, uint64_t disk_bytes,
+void pack_publish(struct store *s, uint32_t no, uint64_t len, uint64_t disk_bytes, uint64_t written,
 		  struct ptable *table);
 /* Forget decoded frames: their numbers may come to mean something else (a pack that is cut). */
 void pack_uncache(struct store *s, uint32_t no);
@@ -373,10 +373,19 @@ struct store {
 	struct cache *cache;
 	atomic_uint_fast64_t stored_bytes; /* disk blocks of the packs, as of the last commit */
 	atomic_uint_fast64_t batch_bytes;  /* written by the running batch */
+	atomic_int_fast64_t grown;         /* all that was written, less what was given back */
+	atomic_int_fast64_t moving;        /* written, and not given back by the hot tier yet */
+	pthread_mutex_t space_lock;        /* leaf */
+	struct store_space space;          /* as last asked; space_lock */
+	int64_t space_grown;               /* grown, as of then; space_lock */
+	bool space_known;                  /* space_lock */
 	atomic_uint_fast64_t c_read, c_cached, c_bad, c_written, c_in, c_out;
 };
 
 uint64_t fd_disk_bytes(int fd);
+
+/* ---- space.c: may so many bytes more be written? 0 or -ENOSPC. May ask the disk. */
+int space_for(struct store *s, uint64_t bytes);
 
 /* ---- overflow.c */
 uint64_t overflow_bytes(struct store *s); /* on disk */

@@ -14,6 +14,9 @@
 #define PARK_MS      5000
 #define EXHAUSTED_NS 60000000000ll
 #define LOOK_BYTES   (4ull << 20) /* the disk is looked at after so many written bytes */
+#define PACE_BYTES   (1ull << 20) /* a writer may be paused once for so many */
+#define LOOK_NS      10000000ull
+#define BRIM_OFF_NS  5000000000ull
 
 void auto_kick(struct tier *t)
 {
@@ -39,9 +42,25 @@ static void park(struct tier *t, const char *why)
 static unsigned used_now(struct tier *t)
 {
 	struct statvfs sv;
-	unsigned used = hot_statfs(t->hot, &sv) ? 0 : policy_used_percent(&sv);
+	bool known = !hot_statfs(t->hot, &sv);
+	unsigned used = known ? policy_used_percent(&sv) : 0;
 
+	atomic_store(&t->brim, known && policy_at_brim(&sv));
 	atomic_store(&t->used, used);
+	atomic_store(&t->used_ns, clock_mono_ns());
+	return used;
+}
+
+/* What passes us by fills the disk unseen: so each open looks, unless somebody just did. */
+unsigned auto_used(struct tier *t)
+{
+	if (clock_mono_ns() - atomic_load(&t->used_ns) < LOOK_NS)
+		return atomic_load(&t->used);
+	unsigned used = used_now(t);
+
+	atomic_store(&t->pressed, used >= t->cfg->critical);
+	if (used >= t->cfg->high)
+		auto_kick(t);
 	return used;
 }
 
@@ -132,6 +151,7 @@ static int spill_one(struct tier *t, const char *key, bool layer, struct tier_wo
 	sum->bytes_done += k.w.bytes_done;
 	sum->freed_bytes += k.w.freed_bytes;
 	sum->files_busy += k.w.files_busy;
+	sum->files_no_room += k.w.files_no_room;
 	if (r == -ENOENT) /* removed meanwhile */
 		r = 0;
 	return r;
@@ -187,7 +207,7 @@ static void pause_ms(struct tier *t, unsigned ms)
 
 static void round_done(struct tier *t, int r, const struct tier_work *sum)
 {
-	if (r == -ENOSPC)
+	if (r == -ENOSPC || (!r && !sum->files_done && sum->files_no_room))
 		park(t, "the store is full; give it room (or raise store-size=) and it goes on by "
 			"itself");
 	else if (r == -EROFS)
@@ -273,8 +293,20 @@ bool tier_written(struct tier *t, size_t bytes)
 		if (used >= t->cfg->high)
 			auto_kick(t);
 	}
-	return atomic_load(&t->pressed) && !atomic_load(&t->stuck) && !atomic_load(&t->frozen) &&
-	       !pause_active(t);
+	/* By bytes, not by writes: those of tar are of 10 KiB. */
+	return before / PACE_BYTES != (before + bytes) / PACE_BYTES && atomic_load(&t->pressed) &&
+	       !atomic_load(&t->stuck) && !atomic_load(&t->frozen) && !pause_active(t);
+}
+
+bool auto_at_brim(struct tier *t)
+{
+	return atomic_load(&t->brim) && t->cfg->auto_spill && !atomic_load(&t->frozen) &&
+	       !pause_active(t) && clock_mono_ns() >= atomic_load(&t->brim_from_ns);
+}
+
+void tier_use_brim(struct tier *t)
+{
+	atomic_store(&t->brim_from_ns, clock_mono_ns() + BRIM_OFF_NS);
 }
 
 void tier_pace(struct tier *t, unsigned timeout_ms)

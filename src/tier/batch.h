@@ -9,6 +9,8 @@
 
 #define BATCH_FILES 2048
 #define BATCH_BYTES (128ull << 20)
+#define BATCH_MIN   (1ull << 20)
+#define BATCH_SMALL (8ull << 20)
 #define BATCH_BUF   (1u << 20)
 
 /* One distinct content of the batch. */
@@ -40,7 +42,11 @@ struct spill_batch {
 	uint8_t *buf; /* BATCH_BUF bytes */
 	struct entry **v;
 	size_t n;
-	uint64_t bytes;
+	uint64_t bytes, max;
+	uint64_t room;  /* of the store, when the batch began */
+	uint64_t given; /* what the files so far take there at most */
+	uint64_t need;  /* the last one */
+	bool tight;     /* the next file might not fit any more */
 	struct bobj *table[BOBJ_BUCKETS];
 	int err; /* of the store: sticky */
 };

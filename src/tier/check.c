@@ -187,6 +187,19 @@ static int check_frame(void *ctx, uint32_t pack, uint32_t frame, uint32_t clen, 
 	return go_on(c, where) ? 0 : -EINTR;
 }
 
+static bool still_a_pack(struct check *c, uint32_t pack)
+{
+	cleanup_free uint32_t *packs = NULL;
+	size_t n = 0;
+
+	if (store_list_packs(c->store, &packs, &n))
+		return true;
+	for (size_t i = 0; i < n; i++)
+		if (packs[i] == pack)
+			return true;
+	return false;
+}
+
 static int check_packs(struct check *c)
 {
 	cleanup_free uint32_t *packs = NULL;
@@ -202,7 +215,9 @@ static int check_packs(struct check *c)
 			continue;
 		snprintf(where, sizeof(where), "pack %u", packs[i]);
 		r = store_walk_pack(c->store, packs[i], &pw);
-		if (r == -EBADMSG || r == -EUCLEAN) {
+		if (r == -ENOENT && !still_a_pack(c, packs[i])) /* freed meanwhile */
+			r = 0;
+		if (r == -EBADMSG || r == -EUCLEAN || r == -ENOENT) {
 			problem(c, where, "%s", strerror(-r));
 			r = 0;
 		}

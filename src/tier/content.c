@@ -81,13 +81,16 @@ ssize_t tier_write(struct tier *t, struct file *f, int fd, const void *buf, size
 		   uint64_t off, bool strip)
 {
 	struct node *n = f->n;
-	bool may = overflow_wanted(t, off + len), full = false;
+	bool may = overflow_wanted(t, off + len), full = false, brim = auto_at_brim(t);
 	ssize_t r = -EAGAIN;
 
 	io_shared(t, n);
 	if (n->over) {
 		r = overflow_write(t, n, fd, buf, len, off, true, false, strip);
 		full = r == -ENOSPC;
+	} else if (brim) {
+		r = -ENOSPC;
+		full = true;
 	} else if (!may || !atomic_load(&t->pressed) || !overflow_room(t, len)) {
 		r = pwrite(fd, buf, len, (off_t)off); /* user effect */
 		if (r < 0)

@@ -3,11 +3,11 @@
  *
  * Both tiers carry the same 64-bit epoch (upper half counts, lower half is random, so that two
  * histories that forked never agree by accident). It changes at every mount, every batch that is
- * released and every round of freeing: "epoch_next" goes into the index first, together with what
- * the hot tier shows until then as "epoch", then the hot root's record is made durable, then
- * "epoch" follows. At rest all agree; after a crash the hot tier shows either of the index's two,
- * also when the last change was cut off before its "epoch" and the next one (at the mount) is cut
- * off again.
+ * released, every round of freeing, and within a second or two of writes to overflow files:
+ * "epoch_next" goes into the index first, together with what the hot tier shows until then as
+ * "epoch", then the hot root's record is made durable, then "epoch" follows. At rest all agree;
+ * after a crash the hot tier shows either of the index's two, also when the last change was cut off
+ * before its "epoch" and the next one (at the mount) is cut off again.
  */
 #include "tier_int.h"
 

@@ -1,7 +1,12 @@
 /* SPDX-License-Identifier: MIT
- * The data of a stub without a daemon: straight from the store, proved by its hash.
+ * The data of a stub without a daemon: straight from the store, proved by its hash. And that of a
+ * partial file, from both tiers; as in any file, nothing proves it.
  */
-#include "tier_int.h"
+#include "overflow_int.h"
+
+#include <sys/stat.h>
+
+#define PIECE (1u << 20)
 
 struct out {
 	const struct object *o;
@@ -71,5 +76,58 @@ int tier_stub_data(struct store *store, struct index *ix, const struct marker *m
 		sha256_free(u.sha);
 	}
 	object_free(o);
+	return r;
+}
+
+static int partial_pieces(const struct overflow *o, int fd, uint64_t size, tier_data_fn fn,
+			  void *ctx)
+{
+	cleanup_free uint8_t *buf = malloc(PIECE);
+	uint64_t pos = 0;
+	int r = buf ? 0 : -ENOMEM;
+
+	while (!r && pos < size) {
+		int64_t data = overflow_seek(o, fd, pos, SEEK_DATA);
+
+		if (data == -ENXIO)
+			break;
+		int64_t hole = data < 0 ? data : overflow_seek(o, fd, (uint64_t)data, SEEK_HOLE);
+
+		if (hole < 0)
+			return (int)hole;
+		for (pos = (uint64_t)data; !r && pos < (uint64_t)hole;) {
+			ssize_t n =
+				overflow_read(o, fd, buf, MIN(PIECE, (uint64_t)hole - pos), pos);
+
+			if (n <= 0)
+				return n ? (int)n : -EIO;
+			r = fn(ctx, buf, (size_t)n, pos);
+			pos += (uint64_t)n;
+		}
+	}
+	return r;
+}
+
+int tier_partial_data(struct hot *hot, struct store *store, int fd, tier_data_fn fn, void *ctx)
+{
+	struct overflow *o;
+	struct hot_fh fh;
+	struct stat st;
+	uint64_t id;
+	int r = hot_identify(hot, fd, "", &st, &fh, &id);
+
+	if (r)
+		return r;
+	int ofd = store_overflow_open(store, hot_id_of_fh(hot, &fh, st.st_ino), false);
+
+	if (ofd < 0)
+		return ofd;
+	r = over_open(store, ofd, (uint64_t)st.st_size, true, &o);
+	if (r) {
+		close(ofd);
+		return r;
+	}
+	r = partial_pieces(o, fd, (uint64_t)st.st_size, fn, ctx);
+	overflow_free(o);
 	return r;
 }

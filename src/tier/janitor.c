@@ -468,7 +468,7 @@ void *janitor_main(void *arg)
 		trend_tick(t);
 		now = clock_mono_ns();
 		if (now - last_free > FREE_MS * 1000000ull || space_waited_for(t)) {
-			int r = janitor_free(t);
+			int r = overflow_epoch(t) ?: janitor_free(t);
 
 			if (r)
 				log_err("freeing deleted objects: %s; tried again later",

@@ -8,7 +8,8 @@
  *	return    copy all, fdatasync, marker dropped, fsync, overflow file removed
  *	spill     as any file (release.c); the overflow file goes once the marker says "spilled"
  *
- * A chunk never comes back alone. Overflow files that no marker names are removed by the scan after
+ * A chunk comes back alone only when the store is full: copy, fdatasync, map, fdatasync, punch the
+ * overflow's bytes. Overflow files that no marker names are removed by the scan after
  * an unclean stop (overflow_tidy.c).
  */
 #include "overflow_int.h"
@@ -19,7 +20,6 @@
 #include <sys/stat.h>
 #include <sys/xattr.h>
 
-#define RESERVE   (16ull << 20) /* of the store: index, deletes, the batch that makes room */
 #define COPY_BUF  (256u << 10)
 #define SILENT_NS UINT64_C(2000000000)
 
@@ -33,7 +33,8 @@ int overflow_load(struct tier *t, struct node *n, int hot)
 	if (fstat(hot, &st))
 		r = -errno;
 	else
-		r = over_open(fd, (uint64_t)st.st_size, atomic_load(&t->frozen), &n->over);
+		r = over_open(t->store, fd, (uint64_t)st.st_size, atomic_load(&t->frozen),
+			      &n->over);
 	if (r)
 		close(fd);
 	else
@@ -49,19 +50,31 @@ bool overflow_wanted(struct tier *t, uint64_t end)
 
 bool overflow_room(struct tier *t, uint64_t len)
 {
+	struct store_space sp;
+
+	store_space_now(t->store, &sp);
 	/* A store that does not answer takes nothing. */
-	return atomic_load(&t->overflow_room) >= (long long)len &&
+	return sp.free_bytes >= len &&
 	       clock_mono_ns() - atomic_load(&t->overflow_seen_ns) < SILENT_NS;
 }
 
 void overflow_refresh(struct tier *t)
 {
-	pthread_mutex_lock(&t->space_lock);
-	uint64_t room = t->space.free_bytes;
-
-	pthread_mutex_unlock(&t->space_lock);
 	atomic_store(&t->overflow_seen_ns, clock_mono_ns());
-	atomic_store(&t->overflow_room, room > RESERVE ? (long long)(room - RESERVE) : 0);
+}
+
+int overflow_epoch(struct tier *t)
+{
+	if (!atomic_load(&t->overflow_dirty) || atomic_load(&t->frozen) ||
+	    pthread_mutex_trylock(&t->spill_lock))
+		return 0;
+	atomic_store(&t->overflow_dirty, false);
+	int r = epoch_bump(t);
+
+	if (r)
+		atomic_store(&t->overflow_dirty, true);
+	pthread_mutex_unlock(&t->spill_lock);
+	return r;
 }
 
 int overflow_marker(int fd)
@@ -99,7 +112,7 @@ int overflow_begin(struct tier *t, struct node *n, int fd)
 
 	if (ofd < 0)
 		return ofd;
-	int r = over_new(ofd, &o);
+	int r = over_new(t->store, ofd, &o);
 
 	if (r) {
 		close(ofd);
@@ -119,6 +132,7 @@ int overflow_begin(struct tier *t, struct node *n, int fd)
 		overflow_free(o);
 		return r == -ERANGE || r == -E2BIG ? -ENOSPC : r;
 	}
+	atomic_store(&t->overflow_dirty, true);
 	node_lock(t, n);
 	n->over = o;
 	atomic_store(&n->res, RES_PARTIAL);
@@ -147,8 +161,10 @@ static void detach(struct tier *t, struct node *n, enum residency res)
 
 void overflow_spilled(struct tier *t, struct node *n)
 {
-	if (n->over)
-		detach(t, n, RES_SPILLED);
+	if (!n->over)
+		return;
+	store_moved(t->store, overflow_blocks(n->over) * 512);
+	detach(t, n, RES_SPILLED);
 }
 
 static int copy_run(struct tier *t, const struct overflow *o, int fd, void *buf, off_t pos,
@@ -272,7 +288,7 @@ int overflow_from_object(struct tier *t, int fd, const struct object *o, const s
 		return ofd;
 	struct timespec times[2] = {st.st_atim, st.st_mtim};
 
-	r = over_new(ofd, &over);
+	r = over_new(t->store, ofd, &over);
 	if (r)
 		close(ofd);
 	if (!r)
@@ -283,12 +299,14 @@ int overflow_from_object(struct tier *t, int fd, const struct object *o, const s
 		r = over_set_all(over, o->size);
 	if (!r)
 		r = d_fdatasync(ofd);
+	if (over)
+		over_count(over);
 	overflow_free(over);
 	if (r) {
 		store_overflow_remove(t->store, id);
 		return r;
 	}
-	atomic_fetch_sub(&t->overflow_room, (long long)o->stream_len);
+	atomic_store(&t->overflow_dirty, true);
 	/* Both copies are whole: the marker says which one counts, and a leftover is swept. */
 	r = overflow_marker(fd);
 	if (!r)

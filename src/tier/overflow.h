@@ -33,6 +33,9 @@ bool overflow_wanted(struct tier *t, uint64_t end);
 /* Is there room for len bytes? */
 bool overflow_room(struct tier *t, uint64_t len);
 void overflow_refresh(struct tier *t); /* the store's space was looked at */
+/* After overflow files were written to: a new epoch, so that a store which is put back to a copy
+ * from before is noticed. Called every second or so; 0 when there is nothing to do, or not now. */
+int overflow_epoch(struct tier *t);
 
 /* Turn n into a partial file; fd: open for writing, nobody else's. [io exclusive] -EBUSY: not now.
  */

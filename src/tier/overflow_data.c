@@ -43,8 +43,12 @@ static int migrate(struct tier *t, struct node *n, int fd, uint64_t chunk)
 
 	if (data < 0 && errno != ENXIO)
 		return -errno;
-	if (data < 0 || data >= end)
-		return over_set(o, chunk);
+	if (data < 0 || data >= end) {
+		int r = over_set(o, chunk);
+
+		/* What xfs gave the file for its growth would stay. */
+		return r ? r : d_punch(fd, pos, OVERFLOW_CHUNK);
+	}
 	if (!overflow_room(t, OVERFLOW_CHUNK))
 		return -ENOSPC;
 	cleanup_fd int rd = node_open(t, n, O_RDONLY | O_NOFOLLOW | O_NOATIME);
@@ -52,6 +56,7 @@ static int migrate(struct tier *t, struct node *n, int fd, uint64_t chunk)
 
 	if (rd < 0 || !buf)
 		return rd < 0 ? rd : -ENOMEM;
+	atomic_store(&t->overflow_dirty, true);
 	ssize_t got = pread_full(rd, buf, OVERFLOW_CHUNK, pos);
 	int r = got < 0 ? (int)got : d_pwrite(o->fd, buf, (size_t)got, pos);
 
@@ -67,10 +72,61 @@ static int migrate(struct tier *t, struct node *n, int fd, uint64_t chunk)
 	if (r)
 		return r;
 	over_count(o);
-	atomic_fetch_sub(&t->overflow_room, (long long)got);
 	r = d_punch(fd, pos, OVERFLOW_CHUNK);
 	if (r) /* twice there, and equal; the hot bytes do not count any more */
 		log_warn("a chunk that moved to the store keeps its space: %s", strerror(-r));
+	return 0;
+}
+
+static int copy_chunk(struct overflow *o, int fd, char *buf, off_t pos, off_t end)
+{
+	off_t data = pos, hole;
+
+	while ((data = lseek(o->fd, data, SEEK_DATA)) >= 0 && data < end) {
+		hole = lseek(o->fd, data, SEEK_HOLE);
+		if (hole < 0)
+			return -errno;
+		hole = MIN(hole, end);
+		ssize_t got = pread_full(o->fd, buf, (size_t)(hole - data), data);
+
+		if (got != hole - data)
+			return got < 0 ? (int)got : -EIO;
+		int r = d_pwrite(fd, buf, (size_t)got, data);
+
+		if (r)
+			return r;
+		data = hole;
+	}
+	return data < 0 && errno != ENXIO ? -errno : 0;
+}
+
+/* The way back, when the store is full and the hot tier is not: the whole chunk, or what is written
+ * to it would have two places. Until its bit is durably gone what is in the hot inode does not
+ * count. [io exclusive] */
+static int bring_back(struct tier *t, struct node *n, uint64_t chunk, uint64_t size)
+{
+	struct overflow *o = n->over;
+	off_t pos = (off_t)(chunk * OVERFLOW_CHUNK);
+	cleanup_fd int fd = node_open(t, n, O_RDWR | O_NOFOLLOW | O_NOATIME);
+	cleanup_free char *buf = malloc(OVERFLOW_CHUNK);
+
+	if (fd < 0 || !buf)
+		return fd < 0 ? fd : -ENOMEM;
+	int r = d_punch(fd, pos, OVERFLOW_CHUNK);
+
+	if (!r)
+		r = copy_chunk(o, fd, buf, pos, (off_t)MIN((uint64_t)pos + OVERFLOW_CHUNK, size));
+	if (!r)
+		r = d_fdatasync(fd);
+	if (r) {
+		d_punch(fd, pos, OVERFLOW_CHUNK);
+		return r;
+	}
+	r = over_clear(o, chunk);
+	if (r) /* which of the two counts nobody knows: they stay, and are equal */
+		return r;
+	over_clean(o, chunk);
+	over_count(o);
 	return 0;
 }
 
@@ -124,11 +180,11 @@ static ssize_t write_over(struct tier *t, struct overflow *o, int fd, const stru
 
 	if (!overflow_room(t, len))
 		return -ENOSPC;
+	atomic_store_explicit(&t->overflow_dirty, true, memory_order_relaxed);
 	ssize_t n = pwrite(o->fd, buf, len, (off_t)off); /* user effect */
 
 	if (n < 0)
 		return -errno;
-	atomic_fetch_sub(&t->overflow_room, (long long)n);
 	over_count(o);
 	/* The inode is the hot one: its size, its times, its mode. */
 	uint64_t end = off + (uint64_t)n;
@@ -164,8 +220,17 @@ ssize_t overflow_write(struct tier *t, struct node *n, int fd, const void *buf, 
 		if (r)
 			return r;
 	}
-	if (over)
-		return write_over(t, o, fd, &st, buf, end - off, off, strip);
+	if (over) {
+		ssize_t w = write_over(t, o, fd, &st, buf, end - off, off, strip);
+
+		if (w != -ENOSPC || shared)
+			return w;
+		int r = bring_back(t, n, off / OVERFLOW_CHUNK, (uint64_t)st.st_size);
+
+		if (r)
+			return r;
+		end = MIN(end, (off / OVERFLOW_CHUNK + 1) * OVERFLOW_CHUNK);
+	}
 	ssize_t w = pwrite(fd, buf, end - off, (off_t)off); /* user effect */
 
 	return w < 0 ? -errno : w;

@@ -6,8 +6,9 @@
  *
  * Only the bitmap counts. Data of a chunk whose bit is not set is what a copy left that was cut
  * short, and is punched when the file is loaded: so a chunk is empty whenever its bit is set anew.
- *A bit is never cleared. The bitmap lies behind all data, so writes of data never extend the file
- *(xfs gives a growing file blocks behind its end that may count as data later).
+ * A bit is cleared when the chunk went back alone, as the store was full. The bitmap lies behind
+ *all data, so writes of data never extend the file (xfs gives a growing file blocks behind its end
+ *that may count as data later).
  */
 #include "overflow_int.h"
 
@@ -63,6 +64,20 @@ int over_set_all(struct overflow *o, uint64_t size)
 
 	for (uint64_t c = 0; c * OVERFLOW_CHUNK < size && !r; c++)
 		r = over_set(o, c);
+	return r;
+}
+
+int over_clear(struct overflow *o, uint64_t chunk)
+{
+	uint64_t word = chunk / 64, bit = 1ull << (chunk % 64);
+	int r = write_word(o, word, o->bits[word] & ~bit);
+
+	if (!r)
+		r = overflow_sync(o);
+	if (r)
+		write_word(o, word, o->bits[word]);
+	else
+		o->bits[word] &= ~bit;
 	return r;
 }
 
@@ -144,8 +159,11 @@ void over_count(struct overflow *o)
 {
 	struct stat st;
 
-	if (!fstat(o->fd, &st))
-		atomic_store(&o->blocks, (uint64_t)st.st_blocks);
+	if (!fstat(o->fd, &st)) {
+		uint64_t was = atomic_exchange(&o->blocks, (uint64_t)st.st_blocks);
+
+		store_grew(o->store, ((int64_t)st.st_blocks - (int64_t)was) * 512);
+	}
 }
 
 static void over_done(struct overflow *o)
@@ -154,12 +172,13 @@ static void over_done(struct overflow *o)
 	free(o);
 }
 
-int over_new(int fd, struct overflow **ret)
+int over_new(struct store *s, int fd, struct overflow **ret)
 {
 	struct overflow *o = calloc(1, sizeof(*o));
 
 	if (!o)
 		return -ENOMEM;
+	o->store = s;
 	o->fd = fd;
 	/* Says whether files may be so large here. */
 	int r = write_word(o, 0, 0);
@@ -171,15 +190,20 @@ int over_new(int fd, struct overflow **ret)
 	return r;
 }
 
-int over_open(int fd, uint64_t size, bool read_only, struct overflow **ret)
+int over_open(struct store *s, int fd, uint64_t size, bool read_only, struct overflow **ret)
 {
 	struct overflow *o = calloc(1, sizeof(*o));
 
+	struct stat st;
+
 	if (!o)
 		return -ENOMEM;
+	o->store = s;
 	o->fd = fd;
 	int r = read_map(o);
 
+	if (!fstat(fd, &st)) /* the store knows of these */
+		o->blocks = (uint64_t)st.st_blocks;
 	if (!r && !read_only)
 		r = punch_rest(o, size);
 	over_count(o);

@@ -85,7 +85,7 @@ static void unpassed(struct tier *t, struct node *n)
 
 static bool disk_is_tight(struct tier *t)
 {
-	return t->cfg->auto_spill && atomic_load(&t->used) >= t->cfg->high;
+	return t->cfg->auto_spill && auto_used(t) >= t->cfg->high;
 }
 
 /* What the hot file system would say to an open for writing (chattr +i, +a): the kernel would make
@@ -125,6 +125,7 @@ static int backing_open(struct tier *t, int fd)
 static int pass(struct tier *t, struct node *n, int flags, int fd)
 {
 	struct node_fd nfd = {.fd = -1};
+	bool made = fd >= 0;
 	int r = 0;
 
 	/* n->rel: a release that is being taken back leaves its marker for a while, and a daemon
@@ -141,8 +142,9 @@ static int pass(struct tier *t, struct node *n, int flags, int fd)
 		r = may_write(fd, flags);
 	/* O_APPEND: the kernel's own file would go on appending after fcntl(2) has turned it off.
 	 */
-	bool through = is_writing(flags) &&
-		       (disk_is_tight(t) || flags & O_APPEND || layers_class_ingest(n->cls));
+	bool through =
+		is_writing(flags) && (disk_is_tight(t) || flags & O_APPEND ||
+				      layers_class_ingest(n->cls) || (made && t->cfg->overflow));
 
 	if (!r && !n->backing && !(through && unmapped(t, n))) {
 		int id = backing_open(t, fd);

@@ -3,12 +3,22 @@
  */
 #include "policy.h"
 
+#define BRIM_MAX   (UINT64_C(32) << 20)
+#define BRIM_SHARE 32 /* of small ones */
+
 unsigned policy_used_percent(const struct statvfs *sv)
 {
 	uint64_t used = (uint64_t)sv->f_blocks - sv->f_bfree;
 	uint64_t all = used + sv->f_bavail;
 
 	return all ? (unsigned)((used * 100 + all - 1) / all) : 100;
+}
+
+bool policy_at_brim(const struct statvfs *sv)
+{
+	uint64_t all = (uint64_t)sv->f_blocks * sv->f_frsize;
+
+	return (uint64_t)sv->f_bavail * sv->f_frsize < MIN(BRIM_MAX, all / BRIM_SHARE);
 }
 
 enum policy_act policy_decide(unsigned used, unsigned high, unsigned low, bool running)

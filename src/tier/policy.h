@@ -9,6 +9,8 @@
 
 /* Percent of the space that ordinary users can have which is in use, as df(1) rounds it: up. */
 unsigned policy_used_percent(const struct statvfs *sv);
+/* Only what names and attributes may need is left. */
+bool policy_at_brim(const struct statvfs *sv);
 
 enum policy_act {
 	POLICY_REST,  /* below the high mark */

@@ -212,6 +212,7 @@ static void punch(struct tier *t, struct release_entry *e)
 	node_lock(t, n);
 	node_busy_clear(t, n);
 	node_unlock(t, n);
+	store_moved(t->store, e->freed_bytes);
 	atomic_fetch_add(&t->n_spilled_bytes, mk.size);
 }
 

@@ -20,6 +20,18 @@
 #include <sys/stat.h>
 #include <sys/xattr.h>
 
+#define ROOM_SPARE (64u << 10) /* a file's share of directories, and the rest of a frame */
+
+/* Space comes back when a batch is over: a small tier must not wait for one half its size. */
+static uint64_t batch_max(const struct tier *t)
+{
+	struct statvfs sv;
+
+	if (hot_statfs(t->hot, &sv))
+		return BATCH_BYTES;
+	return MIN(BATCH_BYTES, MAX((uint64_t)sv.f_blocks * sv.f_frsize / 8, BATCH_SMALL));
+}
+
 int spill_batch_new(struct tier *t, unsigned min_age_sec, uint64_t min_size,
 		    struct spill_batch **ret)
 {
@@ -30,6 +42,7 @@ int spill_batch_new(struct tier *t, unsigned min_age_sec, uint64_t min_size,
 	b->t = t;
 	b->min_age_sec = min_age_sec;
 	b->min_size = MAX(min_size, 1);
+	b->max = batch_max(t);
 	b->buf = malloc(BATCH_BUF);
 	b->v = calloc(BATCH_FILES, sizeof(struct entry *));
 	if (!b->buf || !b->v || sha256_new(&b->sha)) {
@@ -45,7 +58,13 @@ int spill_batch_new(struct tier *t, unsigned min_age_sec, uint64_t min_size,
 
 bool spill_batch_full(const struct spill_batch *b)
 {
-	return b->n == MIN(BATCH_FILES, b->t->batch_files) || b->bytes >= BATCH_BYTES || b->err;
+	return b->n == MIN(BATCH_FILES, b->t->batch_files) || b->bytes >= b->max || b->err ||
+	       b->tight || (b->t->batch_cap && b->bytes >= b->t->batch_cap);
+}
+
+bool spill_batch_alone(const struct spill_batch *b)
+{
+	return b->n <= 1;
 }
 
 int spill_batch_failed(const struct spill_batch *b)
@@ -55,6 +74,7 @@ int spill_batch_failed(const struct spill_batch *b)
 
 void batch_free(struct spill_batch *b)
 {
+	store_moved(b->t->store, UINT64_MAX); /* what was not released is a copy too many */
 	for (size_t i = 0; i < b->n; i++) {
 		node_lock(b->t, b->v[i]->rel.n);
 		node_flag(b->v[i]->rel.n, 0, NODE_QUEUED);
@@ -78,6 +98,39 @@ void batch_free(struct spill_batch *b)
 	free(b->buf);
 	free(b->v);
 	free(b);
+}
+
+/* A batch that meets the end of the store is lost as a whole. So what might not fit begins a batch
+ * of its own, and what did not fit alone is not tried again before there is more room. */
+static bool fits(struct spill_batch *b, const struct node *n, const struct stat *st)
+{
+	struct tier *t = b->t;
+	struct store_space sp;
+	struct file_row row;
+	uint64_t need = MIN((uint64_t)st->st_blocks * 512, (uint64_t)st->st_size);
+
+	need += need / 256 + ROOM_SPARE;
+	store_space_now(t->store, &sp);
+	if (!b->n) {
+		b->room = sp.free_bytes;
+		b->given = 0;
+	}
+	uint64_t room = MIN(sp.free_bytes, b->room - MIN(b->room, b->given));
+
+	b->need = need;
+	if (need > room) {
+		if (!index_file_get(t->ix, node_hot_id(t, n), &row) && row.state == RES_PREMIGRATED)
+			return true; /* it is there */
+		b->tight = b->n;
+		if (b->n || sp.free_bytes < ROOM_SPARE)
+			return false;
+		/* It may be one that can be compressed. */
+		if (t->too_large && need >= t->too_large &&
+		    sp.free_bytes <= t->too_large_room + t->too_large_room / 8)
+			return false;
+	}
+	b->given += need;
+	return true;
 }
 
 static bool too_young(const struct spill_batch *b, const struct stat *st, int64_t now)
@@ -179,6 +232,9 @@ int spill_batch_add_fd(struct spill_batch *b, int taken, const char *path)
 	/* Immutable and append-only files cannot be opened for the punch. */
 	if (!ioctl(fd, FS_IOC_GETFLAGS, &attr_flags) &&
 	    (attr_flags & (FS_IMMUTABLE_FL | FS_APPEND_FL)))
+		goto out;
+	r = SPILL_NO_ROOM;
+	if (!fits(b, n, &st))
 		goto out;
 	r = premigrate(b, fd, n, &st, &snap, &bo);
 	if (r == -EBUSY)

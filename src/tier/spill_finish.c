@@ -235,6 +235,21 @@ static void release_all(struct spill_batch *b)
 		release_batch(b->t, v, n);
 }
 
+/* The next batch may have more room to go by, or must make do with less. */
+static void learn_room(const struct spill_batch *b, int r)
+{
+	struct tier *t = b->t;
+
+	if (r != -ENOSPC) {
+		t->batch_cap = t->batch_cap < BATCH_BYTES / 2 ? t->batch_cap * 2 : 0;
+	} else if (b->n <= 1) {
+		t->too_large = b->need;
+		t->too_large_room = b->room;
+	} else {
+		t->batch_cap = MAX(b->bytes / 2, BATCH_MIN);
+	}
+}
+
 int spill_batch_finish(struct spill_batch *b, struct tier_work *w, tier_note_fn note, void *ctx)
 {
 	struct tier *t = b->t;
@@ -248,6 +263,7 @@ int spill_batch_finish(struct spill_batch *b, struct tier_work *w, tier_note_fn 
 			r = store_writer_commit(b->w, &lens, &nlens, &stored);
 		if (r)
 			store_writer_abort(b->w);
+		learn_room(b, r);
 	}
 	/* Row changes still queued are older than ours: they must not come after. */
 	if (!r && b->n)

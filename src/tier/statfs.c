@@ -12,6 +12,9 @@
 
 #define ASK_MS   300   /* statfs of the store */
 #define PROBE_MS 10000 /* and a read that reaches its disk */
+/* Of what the store can take, at most one part in so many goes to headers, directories and index
+ * rows: a frame of 128 KiB has 50 bytes of them, a file about 250, and on xfs its inode. */
+#define OVERHEAD_SHARE 96
 
 static int ask(struct tier *t, uint64_t *probed_ns)
 {
@@ -28,7 +31,6 @@ static int ask(struct tier *t, uint64_t *probed_ns)
 	if (r)
 		return r;
 	pthread_mutex_lock(&t->space_lock);
-	t->space = sp;
 	t->space_known = true;
 	t->space_ns = clock_mono_ns();
 	pthread_mutex_unlock(&t->space_lock);
@@ -82,8 +84,8 @@ bool tier_space(struct tier *t, struct store_space *ret, unsigned *ret_silent_se
 	bool known = t->space_known;
 	uint64_t silent_ns = known && now > t->space_ns ? now - t->space_ns : 0;
 
-	*ret = t->space;
 	pthread_mutex_unlock(&t->space_lock);
+	store_space_now(t->store, ret);
 	*ret_silent_sec = (unsigned)(silent_ns / 1000000000);
 	return known && silent_ns <= t->cfg->store_grace_sec * UINT64_C(1000000000) +
 					     ASK_MS * UINT64_C(2000000);
@@ -99,9 +101,12 @@ void tier_statfs(struct tier *t, struct statvfs *ret)
 	ret->f_bsize = ret->f_frsize;
 	if (!ret->f_frsize || !tier_space(t, &sp, &silent))
 		return;
-	uint64_t stored = sp.stored_bytes / ret->f_frsize, room = sp.free_bytes / ret->f_frsize;
+	/* What a batch has written is still in the hot tier, too, until that is punched: it is
+	 * counted once. The frames, the directories and the index that go with it are no user's. */
+	uint64_t all = sp.stored_bytes + sp.free_bytes, room = sp.free_bytes + sp.moving_bytes;
 
-	ret->f_blocks += stored + room;
-	ret->f_bfree += room;
-	ret->f_bavail += room;
+	room -= MIN(room, all) / OVERHEAD_SHARE;
+	ret->f_blocks += all / ret->f_frsize;
+	ret->f_bfree += room / ret->f_frsize;
+	ret->f_bavail += room / ret->f_frsize;
 }

@@ -153,6 +153,8 @@ void tier_close(struct tier *t)
 	}
 	r = janitor_flush(t);
 	if (!r)
+		r = overflow_epoch(t);
+	if (!r)
 		r = index_begin(t->ix);
 	if (!r) {
 		r = layers_flush(t);

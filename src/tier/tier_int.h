@@ -134,9 +134,12 @@ struct tier {
 	struct index *ix;
 
 	struct shard shards[TABLE_SHARDS];
-	struct tier_backing pass; /* open is NULL: no passthrough */
-	atomic_bool pass_off;     /* given up: the kernel refuses */
-	atomic_uint used;         /* percent of the hot tier, as last seen */
+	struct tier_backing pass;      /* open is NULL: no passthrough */
+	atomic_bool pass_off;          /* given up: the kernel refuses */
+	atomic_uint used;              /* percent of the hot tier, as last seen */
+	_Atomic uint64_t used_ns;      /* when that was */
+	atomic_bool brim;              /* what is left is for names and attributes */
+	_Atomic uint64_t brim_from_ns; /* until then it is for everybody */
 	tier_attr_fn attr_changed;
 	void *attr_ctx;
 	_Atomic uint64_t *work; /* see tier_count_work; may be NULL */
@@ -147,7 +150,7 @@ struct tier {
 	struct stripe stripes[NODE_STRIPES];
 	pthread_rwlock_t io[IO_STRIPES];   /* see overflow.h */
 	_Atomic uint64_t overflow_seen_ns; /* when the store last answered */
-	atomic_llong overflow_room; /* bytes that may go to the overflow before the next look */
+	atomic_bool overflow_dirty;        /* written to since the last epoch */
 	struct node *root;
 	struct fdcache *fds;
 	struct openfds *open_fds;
@@ -165,7 +168,10 @@ struct tier {
 	pthread_mutex_t spill_lock;
 	uint64_t next_obj, obj_limit; /* reserved ids; spill_lock */
 	uint64_t epoch;               /* what the hot tier shows; spill_lock */
-	bool unclean;                 /* the last stop was */
+	/* What the store had no room for; spill_lock. */
+	uint64_t batch_cap;                 /* bytes a batch may take, 0: as many as usual */
+	uint64_t too_large, too_large_room; /* a file of that size did not fit into that room */
+	bool unclean;                       /* the last stop was */
 
 	pthread_mutex_t defer_lock;
 	pthread_cond_t defer_cond;
@@ -200,7 +206,6 @@ struct tier {
 
 	pthread_mutex_t space_lock;
 	pthread_cond_t space_cond;
-	struct store_space space; /* last known; space_lock */
 	bool space_known;
 	uint64_t space_ns; /* when the store last answered; space_lock */
 	int space_err;     /* of the last try, or 0; space_lock */
@@ -356,7 +361,8 @@ enum spill_verdict {
 	SPILL_DONE_BEFORE,
 	SPILL_NOT_ELIGIBLE,
 	SPILL_IS_BUSY,
-	SPILL_IS_PINNED
+	SPILL_IS_PINNED,
+	SPILL_NO_ROOM, /* in the store; in the next batch perhaps, when this one is full */
 };
 int spill_batch_new(struct tier *t, unsigned min_age_sec, uint64_t min_size,
 		    struct spill_batch **ret);
@@ -367,6 +373,7 @@ int spill_batch_add(struct spill_batch *b, int dirfd, const char *name, const ch
 int spill_batch_add_fd(struct spill_batch *b, int fd, const char *path);
 bool spill_batch_full(const struct spill_batch *b);
 int spill_batch_failed(const struct spill_batch *b); /* sticky store error or 0 */
+bool spill_batch_alone(const struct spill_batch *b); /* an error of it concerns one file at most */
 /* Commit, verify, release. Adds to *w; note() for each file that was not released. Frees the batch.
  */
 int spill_batch_finish(struct spill_batch *b, struct tier_work *w, tier_note_fn note, void *ctx);
@@ -461,6 +468,10 @@ void space_looked(struct tier *t);
 bool space_waited_for(struct tier *t); /* by a writer */
 void *auto_main(void *arg);
 void auto_kick(struct tier *t);
+/* Data must wait or go elsewhere: the last of the hot tier is for creates, which cannot wait. */
+bool auto_at_brim(struct tier *t);
+/* Percent of the hot tier in use, a few milliseconds old at most. May wake the policy. */
+unsigned auto_used(struct tier *t);
 
 /* Grace periods of cold reads. */
 unsigned read_enter(struct tier *t);

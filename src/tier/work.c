@@ -35,6 +35,13 @@ static void fail(struct work *k, const char *path, int err)
 		k->note(k->ctx, path, err);
 }
 
+static void no_room(struct work *k, const char *path)
+{
+	k->w.files_no_room++;
+	if (k->note)
+		fail(k, path, -ENOSPC);
+}
+
 int work_finish(struct work *k)
 {
 	struct spill_batch *b = k->batch;
@@ -58,27 +65,42 @@ int work_spill_file(void *ctx, int dirfd, const char *name, const struct stat *s
 		k->w.files_skipped++;
 		return 0;
 	}
-	if (!k->batch) {
-		r = spill_batch_new(k->t, k->min_age_sec, k->min_size, &k->batch);
+	for (;;) {
+		if (!k->batch) {
+			r = spill_batch_new(k->t, k->min_age_sec, k->min_size, &k->batch);
+			if (r)
+				return r;
+			/* asked under spill_lock: see tier_pause */
+			if (k->enough && pause_active(k->t))
+				return WORK_ENOUGH;
+		}
+		r = spill_batch_add(k->batch, dirfd, name, path);
+		if (r != SPILL_NO_ROOM || !spill_batch_full(k->batch))
+			break;
+		r = work_finish(k); /* then it is the first of the next */
 		if (r)
 			return r;
-		if (k->enough && pause_active(k->t)) /* asked under spill_lock: see tier_pause */
-			return WORK_ENOUGH;
 	}
-	r = spill_batch_add(k->batch, dirfd, name, path);
 	if (r == SPILL_DONE_BEFORE || r == SPILL_NOT_ELIGIBLE)
 		k->w.files_skipped++;
 	else if (r == SPILL_IS_PINNED)
 		k->w.files_pinned++;
 	else if (r == SPILL_IS_BUSY)
 		fail(k, path, -EBUSY);
+	else if (r == SPILL_NO_ROOM)
+		no_room(k, path);
 	else if (r < 0)
 		fail(k, path, r);
-	if (spill_batch_failed(k->batch))
-		return work_finish(k);
 	if (!spill_batch_full(k->batch))
 		return 0;
+	bool alone = spill_batch_alone(k->batch);
+
 	r = work_finish(k);
+	/* A smaller one may fit. */
+	if (r == -ENOSPC && alone && !k->note) {
+		k->w.files_no_room++;
+		return 0;
+	}
 	if (!r && k->enough && k->enough(k->ctx))
 		return WORK_ENOUGH;
 	return r;

@@ -173,3 +173,28 @@ cmp "$(t_run_dir "$DIR")/hot/only" "$T_TMP/one/only" || fail "the only copy is g
 right_or_eio one
 drop
 ok "older store after a crash at the punch: the hot data stays"
+
+# A store copied while a file went on there, and more was written after: an older copy, too.
+load first first
+drop
+t_mount_img "$HOT.img" "$HOT"
+T_OPTS=auto=on,overflow=on,low=1,high=2,critical=3,interval=1h,min-age=1h
+t_spillfs "$STORE" "$DIR" "$T_OPTS"
+t_data 4713 20000000 >"$DIR/grows" || fail "write"
+sync "$DIR/grows"
+t_check "state of a file that grew" "$(t_state "$DIR/grows")" partial
+sleep 3 # a new epoch comes within a second or two of the last write
+rm -rf "$T_TMP/first/store"
+cp -a "$STORE" "$T_TMP/first/store"
+t_data 4714 5000000 | dd of="$DIR/grows" bs=1M seek=8 conv=notrunc status=none || fail "write"
+sync "$DIR/grows"
+sleep 3
+t_kill9 "$DIR"
+umount "$DIR" 2>/dev/null || umount -l "$DIR"
+rm -rf "$STORE"
+cp -a "$T_TMP/first/store" "$STORE"
+t_spillfs "$STORE" "$DIR" "$T_OPTS"
+t_check "frozen, an older copy of what a file had there" "$(t_status "$DIR" .frozen)" true
+t_errno "Input/output error" cat "$DIR/grows"
+drop
+ok "older store with a partial file: noticed, and not served"

@@ -1,0 +1,143 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# timeout: 420
+# Writers faster than spilling wait and do not fail, as long as the store has room: tar x of five times the hot tier; one
+# file of three times the hot tier, made and written in one go, sparsely, and at random, in a plain directory of a
+# layer; meanwhile nobody waits in a create, and deletes get through. Says how fast it was beside the slower of the
+# store's disk and zstd -3.
+. "$(dirname "$0")/../lib/lib.sh"
+t_init
+t_need_daemon
+t_need_tool fill treesum
+t_need zstd fio tar
+FILL=$T_BUILD/tools/fill
+HOT=200 # MiB
+DIR=$T_TMP/hot STORE=$T_TMP/store
+LAYER=$DIR/overlay2/$(printf 'a%.0s' {1..64})/diff
+t_fs ext4 ${HOT}M "$DIR"
+t_fs ext4 2500M "$STORE"
+
+us()
+{
+	echo "${EPOCHREALTIME/./}"
+}
+# rate BYTES FROM TO: MB/s
+rate()
+{
+	awk -v b="$1" -v t=$(($3 - $2)) 'BEGIN { printf "%.0f", b / t }'
+}
+value() # NAME LINE
+{
+	local v=" $2"
+	v=${v#* "$1"=}
+	echo "${v%% *}"
+}
+
+# ---- what is written, and how fast it could be
+mkdir "$T_TMP/src"
+"$FILL" write -w 1 -s 4096:3000000 -z 50 -b $((HOT * 4 << 20)) "$T_TMP/src" 1 >/dev/null || fail "cannot make the files"
+mkdir "$T_TMP/src/small"
+for i in {1..1500}; do
+	echo "$i" >"$T_TMP/src/small/$i"
+done
+"$FILL" write -w 1 -s 30000000 -z 50 -b $((HOT << 20)) "$T_TMP/src/small" 3 >/dev/null || fail "cannot make the files"
+tar -C "$T_TMP/src" -cf "$T_TMP/src.tar" . || fail tar
+bytes=$(stat -c %s "$T_TMP/src.tar")
+((bytes >= 5 * HOT << 20)) || fail "only $bytes bytes"
+cat "$T_TMP/src.tar" >/dev/null
+a=$(us)
+zstd -q -3 -T0 -c "$T_TMP/src.tar" >/dev/null || fail zstd
+b=$(us)
+zstd_rate=$(rate "$bytes" "$a" "$b")
+a=$(us)
+dd if="$T_TMP/src.tar" of="$STORE/speed" bs=1M count=400 conv=fsync status=none || fail dd
+b=$(us)
+disk_rate=$(rate $((400 << 20)) "$a" "$b")
+rm "$STORE/speed"
+slower=$((zstd_rate < disk_rate ? zstd_rate : disk_rate))
+# told WHAT BYTES FROM TO
+told()
+{
+	local r
+	r=$(rate "$2" "$3" "$4")
+	echo "$1: $r MB/s; the store's disk $disk_rate, zstd -3 $zstd_rate:" \
+		"$(awk -v r="$r" -v s="$slower" 'BEGIN { printf "%.2f", r / s }') of the slower"
+}
+
+t_spillfs "$STORE/s" "$DIR" auto=on,overflow=on,interval=1s
+mkdir -p "$LAYER"
+
+# ---- tar x of five times the hot tier, and somebody who makes and deletes files meanwhile
+mkdir "$DIR/other"
+names()
+{
+	local t0 t1 t2 i=0 most=0
+	while [[ ! -e $T_TMP/names.stop ]]; do
+		t0=$(us)
+		: >"$DIR/other/$((i % 50))" || return 1
+		t1=$(us)
+		rm "$DIR/other/$((i++ % 50))" || return 1
+		t2=$(us)
+		most=$((t1 - t0 > most ? t1 - t0 : most))
+		most=$((t2 - t1 > most ? t2 - t1 : most))
+		sleep 0.02
+	done
+	echo "$most $i" >"$T_TMP/names.most"
+}
+t_bg names
+names=$!
+a=$(us)
+tar -C "$LAYER" -xf "$T_TMP/src.tar" || fail "tar x of 5 times the hot tier"
+b=$(us)
+: >"$T_TMP/names.stop"
+wait "$names" || fail "a create or a delete failed meanwhile"
+read -r most n <"$T_TMP/names.most"
+told "tar x of $((bytes >> 20)) MiB into a hot tier of $HOT MiB" "$bytes" "$a" "$b"
+echo "meanwhile $n files were made and deleted, the slowest of these took $((most / 1000)) ms"
+((most < 5000000)) || fail "a create or a delete took $((most / 1000)) ms"
+"$FILL" verify -z 50 "$LAYER" 1 >"$T_TMP/verify" || fail "not as written: $(head -n 3 "$T_TMP/verify")"
+"$FILL" verify -z 50 "$LAYER/small" 3 >"$T_TMP/verify" || fail "not as written: $(head -n 3 "$T_TMP/verify")"
+diff -r "$T_TMP/src/small" "$LAYER/small" >/dev/null || fail "the small files differ"
+ok "tar x of five times the hot tier"
+rm -rf "${LAYER:?}"/* || fail "cannot delete"
+
+# ---- many writers
+a=$(us)
+line=$("$FILL" write -w 6 -s 4096:8000000 -z 30 -b $((5 * HOT << 20)) "$LAYER" 5) || fail "6 writers: $line"
+b=$(us)
+told "6 writers, $((5 * HOT)) MiB" $((5 * HOT << 20)) "$a" "$b"
+echo "6 writers: $line"
+t_check "ENOSPC" "$(value enospc_ms "$line")" -
+awk -v ms="$(value create_max_ms "$line")" 'BEGIN { exit !(ms < 5000) }' || fail "a create waited: $line"
+"$FILL" verify -z 30 "$LAYER" 5 >"$T_TMP/verify" || fail "not as written: $(head -n 3 "$T_TMP/verify")"
+ok "6 writers of five times the hot tier"
+rm -rf "${LAYER:?}"/*
+
+# ---- one file of three times the hot tier, in one go
+cat "$T_TMP/src.tar" "$T_TMP/src.tar" | head -c $((3 * HOT << 20)) >"$T_TMP/big"
+a=$(us)
+cp "$T_TMP/big" "$LAYER/big" || fail "a file of three times the hot tier"
+b=$(us)
+told "one file of $((3 * HOT)) MiB" $((3 * HOT << 20)) "$a" "$b"
+cmp "$T_TMP/big" "$LAYER/big" || fail "the large file is not as written"
+rm "$LAYER/big"
+a=$(us)
+fio --name=random --filename="$LAYER/random" --rw=randwrite --bs=256k --size=$((3 * HOT))m --verify=crc32c --do_verify=1 \
+	--verify_fatal=1 --randseed=7 --verify_state_save=0 --fallocate=none --create_on_open=1 >"$T_TMP/fio.out" 2>&1 ||
+	fail "random writes: $(tail -n 3 "$T_TMP/fio.out")"
+b=$(us)
+echo "random writes of $((3 * HOT)) MiB, and read back: $(((b - a) / 1000)) ms"
+rm "$LAYER/random"
+truncate -s 40G "$LAYER/sparse"
+for i in {1..300}; do
+	dd if="$T_TMP/big" of="$LAYER/sparse" bs=1M count=2 skip="$i" seek=$((i * 100)) conv=notrunc status=none ||
+		fail "sparse writes"
+done
+for i in {1..300}; do
+	cmp -n $((2 << 20)) -i $((i << 20)):$(((i * 100) << 20)) "$T_TMP/big" "$LAYER/sparse" || fail "sparse"
+done
+rm "$LAYER/sparse"
+ok "one file of three times the hot tier"
+
+t_ctl check -m "$DIR" >"$T_TMP/check.out" || fail "check: $(head -n 3 "$T_TMP/check.out")"
+t_umount "$DIR"
