@@ -6,8 +6,9 @@
  * then too, and above the critical mark.
  */
 #include "overflow.h"
-#include "policy.h"
 #include "work.h"
+
+#include "spill/policy.h"
 
 #include <stdio.h>
 
@@ -45,6 +46,18 @@ static unsigned used_now(struct tier *t)
 	return used;
 }
 
+static struct policy_rules rules_of(const struct config *c)
+{
+	return (struct policy_rules){
+		.low = c->low,
+		.high = c->high,
+		.critical = c->critical,
+		.min_age_sec = c->min_age_sec,
+		.min_size_bytes = c->min_size_bytes,
+		.spill_all = c->spill_all,
+	};
+}
+
 static void relieved(struct tier *t)
 {
 	pthread_mutex_lock(&t->auto_lock);
@@ -68,7 +81,9 @@ static bool urgent(struct tier *t)
 	unsigned waiters = t->waiters;
 
 	pthread_mutex_unlock(&t->auto_lock);
-	return policy_urgent(used_now(t), t->cfg->low, t->cfg->critical, waiters);
+	struct policy_rules rules = rules_of(t->cfg);
+
+	return policy_urgent(&rules, used_now(t), waiters);
 }
 
 static bool enough(void *ctx)
@@ -137,6 +152,29 @@ static int spill_one(struct tier *t, const char *key, bool layer, struct tier_wo
 	return r;
 }
 
+struct candidate {
+	const struct layer *l;
+	int64_t last_used_ns;
+};
+
+/* Blobs (already unpacked, rarely read again), then image layers, then containers' own. */
+static int rank(enum layer_kind k)
+{
+	return k == LAYER_BLOB ? 0 : k == LAYER_SNAPSHOT ? 1 : 2;
+}
+
+static int colder(const void *pa, const void *pb)
+{
+	const struct candidate *a = pa, *b = pb;
+	int ra = rank(a->l->kind), rb = rank(b->l->kind);
+
+	if (ra != rb)
+		return ra - rb;
+	if (a->last_used_ns != b->last_used_ns)
+		return a->last_used_ns < b->last_used_ns ? -1 : 1;
+	return strcmp(a->l->key, b->l->key);
+}
+
 /* One round down to the low mark. WORK_ENOUGH reached, 0 nothing left, -errno. */
 static int spill_round(struct tier *t, struct tier_work *sum)
 {
@@ -145,15 +183,16 @@ static int spill_round(struct tier *t, struct tier_work *sum)
 
 	if (r)
 		return r;
-	struct policy_candidate *v = calloc(set.n ? set.n : 1, sizeof(*v));
+	struct candidate *v = calloc(set.n ? set.n : 1, sizeof(*v));
 
 	if (!v) {
 		layer_set_done(&set);
 		return -ENOMEM;
 	}
 	for (size_t i = 0; i < set.n; i++)
-		v[i] = (struct policy_candidate){&set.v[i], layer_last_used(t, &set.v[i])};
-	policy_order(v, set.n);
+		v[i] = (struct candidate){&set.v[i], layer_last_used(t, &set.v[i])};
+	if (set.n)
+		qsort(v, set.n, sizeof(*v), colder);
 	for (size_t i = 0; i < set.n && !r; i++) {
 		r = spill_one(t, v[i].l->key, true, sum);
 		if (!r && used_now(t) <= t->cfg->low)
@@ -213,6 +252,7 @@ static void round_done(struct tier *t, int r, const struct tier_work *sum)
 void *auto_main(void *arg)
 {
 	struct tier *t = arg;
+	struct policy_rules rules = rules_of(t->cfg);
 	bool running = false;
 
 	while (!atomic_load(&t->stop)) {
@@ -233,8 +273,7 @@ void *auto_main(void *arg)
 			pause_ms(t, PARK_MS);
 			continue;
 		}
-		if (!urgent(t) &&
-		    policy_decide(used, t->cfg->high, t->cfg->low, running) == POLICY_REST) {
+		if (!urgent(t) && policy_decide(&rules, used, running) == POLICY_REST) {
 			running = false;
 			park(t, "");
 			hopeless(t);

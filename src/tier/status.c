@@ -2,7 +2,8 @@
  * Answers to spillctl: numbers, single files, directories, layers.
  */
 #include "overflow.h"
-#include "policy.h"
+
+#include "spill/policy.h"
 
 #include <dirent.h>
 #include <fcntl.h>
