@@ -98,6 +98,7 @@ void policy_plan_done(struct policy_plan *p);
 
 /* Bring a stub back that is read: it was used repeatedly, and there is room below the high mark.
  * heat: with the present use. */
+bool policy_recall_heat(float heat); /* the first half of it */
 bool policy_recall(const struct policy_rules *r, float heat, uint64_t bytes, uint64_t used_bytes,
 		   uint64_t all_bytes);
 

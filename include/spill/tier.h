@@ -125,6 +125,8 @@ unsigned tier_passed_writers(const struct node *n); /* such opens for writing */
  * mapping that was made so. */
 bool tier_attr_stable(struct tier *t, struct node *n);
 void tier_release_file(struct tier *t, struct file *f);
+/* n was opened by this process: noted, and counted as a use later unless it is a scanner. */
+void tier_used(struct tier *t, const struct node *n, uint32_t pid);
 struct node *file_node(const struct file *f);
 int file_flags(const struct file *f); /* access mode, O_DIRECT, O_NOATIME as opened */
 /* pread as the user sees the file, from the hot tier or the store. -EIO: the data cannot be proved
@@ -277,6 +279,8 @@ enum tier_why_keeps { /* what keeps it from being spilled by itself */
 		      WHY_TIMES = 1 << 9,  /* beyond what a marker can keep */
 		      WHY_NO_ID = 1 << 10, /* of another btrfs subvolume */
 		      WHY_DAMAGED = 1 << 11,
+		      WHY_RECALLED = 1 << 12, /* lately; no obstacle at the critical mark */
+		      WHY_EXCLUDED = 1 << 13, /* by exclude= */
 };
 struct tier_why {
 	struct tier_info info;
@@ -286,6 +290,8 @@ struct tier_why {
 	enum layer_kind layer_kind;
 	int64_t layer_used_ns;                /* wall clock */
 	uint64_t layers_total, layers_colder; /* used longer ago than its own */
+	float heat;                           /* decayed count of its uses, see policy.h */
+	uint32_t used_sec, recalled_sec;      /* since 1970; 0: never, or forgotten */
 };
 int tier_why(struct tier *t, const char *path, struct tier_why *ret);
 

@@ -82,6 +82,15 @@ static const char *const text[SQL_N] = {
 	[SQL_LAYER_SET] = "INSERT INTO layer(key, used) VALUES(?1, ?2)"
 			  " ON CONFLICT(key) DO UPDATE SET used = excluded.used",
 	[SQL_LAYER_GET] = "SELECT used FROM layer WHERE key = ?1",
+	[SQL_LAYER_SCORE_SET] = "UPDATE layer SET score = ?2 WHERE key = ?1",
+	[SQL_LAYER_SCORE_GET] = "SELECT coalesce(score, 0) FROM layer WHERE key = ?1",
+
+	[SQL_HEAT_SET] = "INSERT INTO heat(node, score, used, recalled) VALUES(?1, ?2, ?3, ?4)"
+			 " ON CONFLICT(node) DO UPDATE SET score = excluded.score,"
+			 " used = excluded.used, recalled = excluded.recalled",
+	[SQL_HEAT_DEL] = "DELETE FROM heat WHERE node = ?1",
+	[SQL_HEAT_LIST] = "SELECT node, score, used, recalled FROM heat WHERE node > ?1"
+			  " ORDER BY node LIMIT ?2",
 
 	[SQL_PIN_PUT] = "INSERT INTO pin(path, owner, ino, gen, since) VALUES(?1, ?2, ?3, ?4, ?5)"
 			" ON CONFLICT(path, owner) DO UPDATE SET ino = excluded.ino,"

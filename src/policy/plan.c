@@ -132,9 +132,14 @@ void policy_plan_done(struct policy_plan *p)
 	*p = (struct policy_plan){0};
 }
 
+bool policy_recall_heat(float heat)
+{
+	/* The second use within a half-life or so: the first may never have a successor. */
+	return heat >= 1.5f;
+}
+
 bool policy_recall(const struct policy_rules *r, float heat, uint64_t bytes, uint64_t used_bytes,
 		   uint64_t all_bytes)
 {
-	/* The second use within a half-life or so: the first may never have a successor. */
-	return heat >= 1.5f && used_bytes + bytes < percent_of(all_bytes, r->high);
+	return policy_recall_heat(heat) && used_bytes + bytes < percent_of(all_bytes, r->high);
 }

@@ -250,6 +250,7 @@ int tier_layers(struct tier *t, bool (*cb)(void *ctx, const struct tier_layer *l
 	struct layer_set set = {0};
 	int r = layers_scan(hot_root_fd(t->hot), &set);
 
+	heats_drain(t, true);
 	for (size_t i = 0; i < set.n && !r; i++) {
 		struct tier_layer tl = {.l = &set.v[i]};
 		struct measure m = {.t = t, .l = &tl};

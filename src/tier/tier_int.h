@@ -12,6 +12,7 @@
 #ifndef TIER_INT_H
 #define TIER_INT_H
 
+#include "spill/policy.h"
 #include "spill/tier.h"
 #include "trend.h"
 #include <stdatomic.h>
@@ -107,6 +108,7 @@ struct layer_ref {
 	bool dirty;
 	bool exhausted; /* nothing was left to spill when it was last walked */
 	int64_t walked_ns;
+	struct heat heat;
 };
 
 /* Deferred index changes (see janitor.c). */
@@ -123,6 +125,7 @@ struct defer {
 };
 
 struct fdcache;
+struct heats;
 struct pins;
 
 #define COLD_KEPT 1024 /* objects of stubs that are not open */
@@ -215,6 +218,7 @@ struct tier {
 		scan_due; /* the scan for an unclean stop was not done: the next mount does it */
 	pthread_mutex_t flush_lock; /* one janitor_flush at a time */
 	struct pins *pins;          /* pin.c */
+	struct heats *heats;        /* heat.c */
 	atomic_llong paused_until;  /* pause.c; wall clock, ns */
 	atomic_bool winding_down;   /* see quiesce.c */
 	atomic_uint working;        /* rounds, trees and scans under way, for status */
@@ -316,6 +320,8 @@ void layer_of_child(struct tier *t, struct node *dir, int dirfd, const char *nam
 		    uint32_t *layer);
 void node_set_layer(struct tier *t, struct node *n, layer_class cls, uint32_t layer);
 void layer_used(struct tier *t, const struct node *n);
+/* A use of a file in it that is no scanner's. */
+void layer_used_at(struct tier *t, uint32_t layer, uint32_t now_sec);
 int64_t layer_last_used(struct tier *t, const struct layer *l);
 uint32_t layer_by_key(struct tier *t, const char *key, bool create);
 /* Write dirty times to the index; inside an open transaction. */
@@ -341,6 +347,18 @@ bool pins_any(const struct tier *t);
  * pinned? Costs nothing while there is no pin. */
 bool pin_keeps(struct tier *t, const char *path, const struct node *n);
 void pins_status(struct tier *t, struct tier_status *ret);
+
+/* ---- heat.c */
+int heats_load(struct tier *t);
+void heats_done(struct tier *t);
+/* Count the uses noted so far: when it is time, or now. */
+void heats_drain(struct tier *t, bool now_please);
+/* Heat of a file as of now; when it was last used and recalled, seconds since 1970 or 0. */
+float heats_of(struct tier *t, uint64_t node, uint32_t now_sec, uint32_t *ret_used,
+	       uint32_t *ret_recalled);
+void heats_recalled(struct tier *t, uint64_t node);
+bool heats_want(struct tier *t, uint64_t *ret_node); /* a stub that is worth a recall */
+int heats_flush(struct tier *t);                     /* [W] */
 
 /* ---- pause.c */
 int pause_load(struct tier *t);
