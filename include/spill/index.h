@@ -118,6 +118,7 @@ int index_pack_list(struct index *ix, struct pack_row **ret,
 struct index_totals {
 	uint64_t files_premigrated, files_spilled; /* SPILLING and RECALLING count as spilled */
 	uint64_t spilled_logical_bytes;            /* sizes of spilled files, per file */
+	uint64_t premigrated_logical_bytes;
 	uint64_t objects;
 	uint64_t db_bytes; /* index.db and its WAL on disk */
 };

@@ -231,7 +231,7 @@ struct tier_status {
 	uint64_t files_resident; /* regular files with data in the hot tier; UINT64_MAX: not counted
 				    yet */
 	uint64_t files_premigrated, files_spilled, files_partial;
-	uint64_t spilled_logical_bytes, objects;
+	uint64_t premigrated_bytes, spilled_logical_bytes, objects;
 	uint64_t nodes_known, files_open;
 	bool passthrough; /* granted to files that are not spilled */
 	uint64_t spilled_bytes_total, recalled_bytes_total; /* since mount */
@@ -310,6 +310,9 @@ typedef bool (*tier_progress_fn)(void *ctx, const struct tier_work *w);
 typedef void (*tier_note_fn)(void *ctx, const char *path, int err);
 int tier_spill_path(struct tier *t, const char *path, tier_progress_fn fn, tier_note_fn note,
 		    void *ctx, struct tier_work *ret);
+/* The same, but the data stays in the hot tier, too: freeing it later takes no time. */
+int tier_premigrate_path(struct tier *t, const char *path, tier_progress_fn fn, tier_note_fn note,
+			 void *ctx, struct tier_work *ret);
 int tier_recall_path(struct tier *t, const char *path, tier_progress_fn fn, tier_note_fn note,
 		     void *ctx, struct tier_work *ret);
 

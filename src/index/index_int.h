@@ -44,7 +44,7 @@ enum ix_sql {
 	SQL_FILE_LIST_SPILLED,
 	SQL_FILE_LIST_STATE,
 	SQL_FILE_BY_OBJ,
-	SQL_FILE_COUNT_STATE,
+	SQL_FILE_COPIED_SIZES,
 	SQL_FILE_SPILLED_SIZES,
 	SQL_FILE_TOMB_OBJS,
 	SQL_TOMB_PUT,
@@ -89,7 +89,7 @@ struct ix_live {
 struct ix_txn {
 	int err; /* sticky: SQLite may have rolled back behind our back */
 	int64_t premigrated, spilled, objects;
-	uint64_t spilled_bytes; /* modulo 2^64: exact whatever the order */
+	uint64_t premigrated_bytes, spilled_bytes; /* modulo 2^64: exact whatever the order */
 	uint64_t next_obj;
 	bool next_obj_dirty;
 	struct ix_live *live;

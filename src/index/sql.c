@@ -57,7 +57,8 @@ static const char *const text[SQL_N] = {
 				" WHERE state = ?4 AND (ino, gen) > (?1, ?2)"
 				" ORDER BY ino, gen LIMIT ?3",
 	[SQL_FILE_BY_OBJ] = "SELECT " FILE_COLUMNS " FROM file WHERE obj = ?1 LIMIT ?2",
-	[SQL_FILE_COUNT_STATE] = "SELECT count(*) FROM file INDEXED BY file_state WHERE state = ?1",
+	[SQL_FILE_COPIED_SIZES] = "SELECT o.size FROM file f INDEXED BY file_state"
+				  " LEFT JOIN object o ON o.id = f.obj WHERE f.state = 1",
 	[SQL_FILE_SPILLED_SIZES] = "SELECT o.size FROM file f LEFT JOIN object o ON o.id = f.obj"
 				   " WHERE f.state IS NULL OR f.state <> 1",
 	/* A tombstone whose row is still there is one reference, not two. */

@@ -18,6 +18,7 @@ struct bobj {
 	unsigned files; /* entries that refer to it */
 	bool fresh;     /* written by this batch */
 	bool listed;    /* for verification */
+	bool trusted;   /* read back and compared lately: see premigrate.c */
 	bool have_xx;   /* xx is the stream's hash, from the hot data */
 	uint64_t xx;
 	int err;
@@ -42,7 +43,8 @@ struct spill_batch {
 	size_t n;
 	uint64_t bytes;
 	struct bobj *table[BOBJ_BUCKETS];
-	int err; /* of the store: sticky */
+	int err;        /* of the store: sticky */
+	bool copy_only; /* premigrate, do not release */
 };
 
 /* The store's copy of fd (node n, attributes st), made or found. *ret_snap: when the snapshot was

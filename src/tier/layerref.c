@@ -167,7 +167,6 @@ void layer_used_at(struct tier *t, uint32_t layer, uint32_t now_sec)
 		l->last_used_ns = now;
 	heat_use(&l->heat, now_sec, t->cfg->half_life_sec);
 	l->dirty = true;
-	l->exhausted = false;
 	pthread_rwlock_unlock(&t->layer_lock);
 }
 
@@ -185,7 +184,6 @@ void layer_used(struct tier *t, const struct node *n)
 	if (now - __atomic_load_n(&l->last_used_ns, __ATOMIC_RELAXED) > 1000000000) {
 		__atomic_store_n(&l->last_used_ns, now, __ATOMIC_RELAXED);
 		__atomic_store_n(&l->dirty, true, __ATOMIC_RELAXED);
-		__atomic_store_n(&l->exhausted, false, __ATOMIC_RELAXED);
 	}
 	pthread_rwlock_unlock(&t->layer_lock);
 }

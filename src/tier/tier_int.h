@@ -106,8 +106,6 @@ struct layer_ref {
 	char *key;
 	int64_t last_used_ns; /* wall clock */
 	bool dirty;
-	bool exhausted; /* nothing was left to spill when it was last walked */
-	int64_t walked_ns;
 	struct heat heat;
 };
 
@@ -124,6 +122,7 @@ struct defer {
 	struct file_row row;
 };
 
+struct catalog;
 struct fdcache;
 struct heats;
 struct pins;
@@ -188,15 +187,18 @@ struct tier {
 	pthread_cond_t auto_cond;
 	bool auto_kick;
 	atomic_bool frozen;
-	char parked[160];      /* auto_lock */
-	uint64_t relief;       /* batches that freed space; auto_lock */
-	uint64_t hopeless;     /* rounds that freed nothing; auto_lock */
-	uint64_t looks;        /* at the store's space; auto_lock */
-	bool had_room;         /* in the store, at the last look; auto_lock */
-	unsigned waiters;      /* writers waiting for space; auto_lock */
-	atomic_ullong written; /* bytes, since mount */
-	atomic_bool pressed;   /* the critical mark is reached */
-	atomic_bool stuck;     /* the last round freed nothing */
+	unsigned premigrate_used; /* percent, when that was set; likewise */
+	uint64_t premigrate_ns;   /* no copies ahead of need before; auto_thread's */
+	struct catalog *catalog;  /* what the last plan chose from, or NULL; auto_thread's */
+	char parked[160];         /* auto_lock */
+	uint64_t relief;          /* batches that freed space; auto_lock */
+	uint64_t hopeless;        /* rounds that freed nothing; auto_lock */
+	uint64_t looks;           /* at the store's space; auto_lock */
+	bool had_room;            /* in the store, at the last look; auto_lock */
+	unsigned waiters;         /* writers waiting for space; auto_lock */
+	atomic_ullong written;    /* bytes, since mount */
+	atomic_bool pressed;      /* the critical mark is reached */
+	atomic_bool stuck;        /* the last round freed nothing */
 
 	pthread_mutex_t trend_lock; /* leaf */
 	struct trend trend;         /* written by trend_tick's thread under the lock */
@@ -378,6 +380,8 @@ enum spill_verdict {
 };
 int spill_batch_new(struct tier *t, unsigned min_age_sec, uint64_t min_size,
 		    struct spill_batch **ret);
+/* Its files keep their data and get a copy: premigrated. Before the first is offered. */
+void spill_batch_copy_only(struct spill_batch *b);
 /* Offer one directory entry. Returns a verdict or -errno (the batch stays usable unless it is a
  * store error, see spill_batch_failed). path is for messages; copied. */
 int spill_batch_add(struct spill_batch *b, int dirfd, const char *name, const char *path);

@@ -62,6 +62,9 @@ int work_spill_file(void *ctx, int dirfd, const char *name, const struct stat *s
 		r = spill_batch_new(k->t, k->min_age_sec, k->min_size, &k->batch);
 		if (r)
 			return r;
+		if (k->copy_only)
+			spill_batch_copy_only(k->batch);
+		k->in_batch = 0;
 		if (k->enough && pause_active(k->t)) /* asked under spill_lock: see tier_pause */
 			return WORK_ENOUGH;
 	}
@@ -76,7 +79,9 @@ int work_spill_file(void *ctx, int dirfd, const char *name, const struct stat *s
 		fail(k, path, r);
 	if (spill_batch_failed(k->batch))
 		return work_finish(k);
-	if (!spill_batch_full(k->batch))
+	if (r == SPILL_QUEUED)
+		k->in_batch += (uint64_t)st->st_size;
+	if (!spill_batch_full(k->batch) && (!k->batch_bytes || k->in_batch < k->batch_bytes))
 		return 0;
 	r = work_finish(k);
 	if (!r && k->enough && k->enough(k->ctx))
@@ -99,20 +104,35 @@ int work_spill_tree(struct work *k, const char *path)
 	return r ? r : f;
 }
 
+static int spill_path(struct work *k, const char *path, struct tier_work *ret)
+{
+	struct tier *t = k->t;
+
+	if (atomic_load(&t->frozen))
+		return -EROFS;
+	atomic_fetch_add(&t->working, 1);
+	int r = work_spill_tree(k, path);
+
+	atomic_fetch_sub(&t->working, 1);
+
+	*ret = k->w;
+	return r;
+}
+
 int tier_spill_path(struct tier *t, const char *path, tier_progress_fn fn, tier_note_fn note,
 		    void *ctx, struct tier_work *ret)
 {
 	struct work k = {.t = t, .fn = fn, .note = note, .ctx = ctx};
 
-	if (atomic_load(&t->frozen))
-		return -EROFS;
-	atomic_fetch_add(&t->working, 1);
-	int r = work_spill_tree(&k, path);
+	return spill_path(&k, path, ret);
+}
 
-	atomic_fetch_sub(&t->working, 1);
+int tier_premigrate_path(struct tier *t, const char *path, tier_progress_fn fn, tier_note_fn note,
+			 void *ctx, struct tier_work *ret)
+{
+	struct work k = {.t = t, .fn = fn, .note = note, .ctx = ctx, .copy_only = true};
 
-	*ret = k.w;
-	return r;
+	return spill_path(&k, path, ret);
 }
 
 /* ---- recall
