@@ -35,7 +35,7 @@ PKG_CFLAGS = $(eval PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS) $(CTL_PKGS
 CTL_LIBS = $(eval CTL_LIBS := $(shell pkg-config --libs $(CTL_PKGS)))$(CTL_LIBS)
 PKG_LIBS = $(eval PKG_LIBS := $(shell pkg-config --libs $(PKGS)))$(PKG_LIBS)
 
-MODULES := base config metrics hot store index heat layers tier fs ctl mnt doctor
+MODULES := base config metrics policy hot store index layers tier fs ctl mnt doctor
 LIB_SRC := $(sort $(wildcard $(MODULES:%=src/%/*.c)))
 LIB_OBJ := $(LIB_SRC:%.c=$(BUILD)/%.o)
 PROGS   := $(BUILD)/spillfs $(BUILD)/spillctl
@@ -46,7 +46,7 @@ PRELOAD := $(patsubst tests/tools/preload/%.c,$(BUILD)/tools/%.so,$(wildcard tes
 TOOLS   := $(TOOL_SRC:tests/tools/%.c=$(BUILD)/tools/%) $(PRELOAD)
 
 SCENARIO_ARGS ?=
-.PHONY: all setup demo scenario check bench bench-quick install uninstall clean format format-check tools unit
+.PHONY: all policysim setup demo scenario check bench bench-quick install uninstall clean format format-check tools unit
 all: $(PROGS)
 
 $(BUILD)/libspill.a: $(LIB_OBJ)
@@ -92,6 +92,10 @@ scenario:
 	scripts/setup build demo
 	$(MAKE) all tools
 	scripts/scenario $(SCENARIO_ARGS)
+
+# A week of a CI node, replayed against the policy, LRU and the clairvoyant optimum.
+policysim: $(BUILD)/tools/policysim
+	$<
 
 check:
 	scripts/setup build check

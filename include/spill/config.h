@@ -11,6 +11,13 @@ struct config {
 	char *dir;   /* absolute, symlinks resolved in all but the last component, which is none */
 	/* watermarks, percent of the hot tier in use */
 	unsigned high, low, critical;
+	unsigned premigrate; /* premigrate=, 50: cold files are copied ahead of need; 0: never */
+	uint64_t rate_bytes; /* rate=, 50M: of that copying, a second; 0: no limit */
+	unsigned retain_sec; /* retain=, 10 min: what was recalled is not spilled again for so long
+			      */
+	unsigned half_life_sec; /* half-life=, 12 h: a use counts half after that */
+	char exclude[256]; /* exclude=GLOB:GLOB, "": of paths below DIR that are never spilled by
+			      themselves */
 	bool overflow; /* overflow=off|on, off: a large file goes on in the store when the hot tier
 			  is full */
 	bool supervisor; /* supervisor=on|off, on: a daemon that dies is replaced under the mount */

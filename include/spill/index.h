@@ -118,6 +118,7 @@ int index_pack_list(struct index *ix, struct pack_row **ret,
 struct index_totals {
 	uint64_t files_premigrated, files_spilled; /* SPILLING and RECALLING count as spilled */
 	uint64_t spilled_logical_bytes;            /* sizes of spilled files, per file */
+	uint64_t premigrated_logical_bytes;
 	uint64_t objects;
 	uint64_t db_bytes; /* index.db and its WAL on disk */
 };
@@ -127,6 +128,21 @@ int index_totals(struct index *ix, struct index_totals *ret);
  * ----------------------------------------- */
 int index_layer_used_set(struct index *ix, const char *key, int64_t when_ns); /* [W] */
 int index_layer_used_get(struct index *ix, const char *key, int64_t *ret_ns); /* -ENOENT */
+
+/* Its heat, in thousandths as of its last use; of a layer whose use was set. */
+int index_layer_score_set(struct index *ix, const char *key, uint32_t score); /* [W] */
+int index_layer_score_get(struct index *ix, const char *key, uint32_t *ret);  /* -ENOENT */
+/* How often files were used lately, by node id; see policy.h. Times in seconds since 1970. */
+struct heat_row {
+	uint64_t node;
+	uint32_t score; /* in thousandths, as of used_sec */
+	uint32_t used_sec;
+	uint32_t recalled_sec; /* 0: it was not */
+};
+int index_heat_set(struct index *ix, const struct heat_row *r); /* insert or replace [W] */
+int index_heat_del(struct index *ix, uint64_t node);            /* 0 also when there was none [W] */
+/* In pages: NULL after begins, else the last node of the page before. How many, or -errno. */
+ssize_t index_heat_list(struct index *ix, const uint64_t *after, struct heat_row *rows, size_t max);
 
 /* ---- pins: paths below the hot root that are never spilled. Only the index knows them: they are
  * what losing it loses.

@@ -125,6 +125,8 @@ unsigned tier_passed_writers(const struct node *n); /* such opens for writing */
  * mapping that was made so. */
 bool tier_attr_stable(struct tier *t, struct node *n);
 void tier_release_file(struct tier *t, struct file *f);
+/* n was opened by this process: noted, and counted as a use later unless it is a scanner. */
+void tier_used(struct tier *t, const struct node *n, uint32_t pid);
 struct node *file_node(const struct file *f);
 int file_flags(const struct file *f); /* access mode, O_DIRECT, O_NOATIME as opened */
 /* pread as the user sees the file, from the hot tier or the store. -EIO: the data cannot be proved
@@ -232,7 +234,7 @@ struct tier_status {
 	uint64_t files_resident; /* regular files with data in the hot tier; UINT64_MAX: not counted
 				    yet */
 	uint64_t files_premigrated, files_spilled, files_partial;
-	uint64_t spilled_logical_bytes, objects;
+	uint64_t premigrated_bytes, spilled_logical_bytes, objects;
 	uint64_t nodes_known, files_open;
 	bool passthrough; /* granted to files that are not spilled */
 	uint64_t spilled_bytes_total, recalled_bytes_total; /* since mount */
@@ -280,6 +282,8 @@ enum tier_why_keeps { /* what keeps it from being spilled by itself */
 		      WHY_TIMES = 1 << 9,  /* beyond what a marker can keep */
 		      WHY_NO_ID = 1 << 10, /* of another btrfs subvolume */
 		      WHY_DAMAGED = 1 << 11,
+		      WHY_RECALLED = 1 << 12, /* lately; no obstacle at the critical mark */
+		      WHY_EXCLUDED = 1 << 13, /* by exclude= */
 };
 struct tier_why {
 	struct tier_info info;
@@ -289,6 +293,8 @@ struct tier_why {
 	enum layer_kind layer_kind;
 	int64_t layer_used_ns;                /* wall clock */
 	uint64_t layers_total, layers_colder; /* used longer ago than its own */
+	float heat;                           /* decayed count of its uses, see policy.h */
+	uint32_t used_sec, recalled_sec;      /* since 1970; 0: never, or forgotten */
 };
 int tier_why(struct tier *t, const char *path, struct tier_why *ret);
 
@@ -308,6 +314,9 @@ typedef bool (*tier_progress_fn)(void *ctx, const struct tier_work *w);
 typedef void (*tier_note_fn)(void *ctx, const char *path, int err);
 int tier_spill_path(struct tier *t, const char *path, tier_progress_fn fn, tier_note_fn note,
 		    void *ctx, struct tier_work *ret);
+/* The same, but the data stays in the hot tier, too: freeing it later takes no time. */
+int tier_premigrate_path(struct tier *t, const char *path, tier_progress_fn fn, tier_note_fn note,
+			 void *ctx, struct tier_work *ret);
 int tier_recall_path(struct tier *t, const char *path, tier_progress_fn fn, tier_note_fn note,
 		     void *ctx, struct tier_work *ret);
 

@@ -5,7 +5,7 @@
 _spillctl()
 {
 	local cur prev verb="" word i
-	local verbs='status ls info why spill recall pin unpin pins protect pause resume
+	local verbs='status ls info why spill premigrate recall pin unpin pins protect pause resume
 		wait layers doctor check plan drain export unguard restart version help'
 	local opts='--mount --json --quiet --help'
 	local IFS=$' \t\n'
@@ -56,7 +56,7 @@ _spillctl()
 	fi
 	case $verb in
 	'' | help) mapfile -t COMPREPLY < <(compgen -W "$verbs" -- "$cur") ;;
-	ls | info | why | spill | recall | pin | unpin)
+	ls | info | why | spill | premigrate | recall | pin | unpin)
 		compopt -o filenames
 		mapfile -t COMPREPLY < <(compgen -f -- "$cur")
 		;;

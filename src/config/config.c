@@ -14,6 +14,10 @@ void config_init(struct config *c)
 		.high = 75,
 		.low = 65,
 		.critical = 82,
+		.premigrate = PREMIGRATE_DEFAULT,
+		.rate_bytes = 50u << 20,
+		.retain_sec = 600,
+		.half_life_sec = 12 * 3600,
 		.auto_spill = true,
 		.supervisor = true,
 		.min_age_sec = 60,
@@ -95,6 +99,9 @@ int config_validate(const struct config *c, char **ret_msg)
 	} else if (c->high > c->critical) {
 		n = asprintf(ret_msg, "high=%u must not be above critical=%u (set both)", c->high,
 			     c->critical);
+	} else if (c->premigrate != PREMIGRATE_DEFAULT && c->premigrate >= c->high) {
+		n = asprintf(ret_msg, "premigrate=%u must be below high=%u (0: never)",
+			     c->premigrate, c->high);
 	} else if (c->store_size_bytes && c->store_size_bytes < c->pack_size_bytes) {
 		char store[32], pack[32];
 
@@ -131,6 +138,13 @@ static void format_one(const struct config *c, const struct option_desc *o, char
 		snprintf(buf, len, "%s=%s", o->name, o->words[config_get_num(c, o)]);
 		return;
 	}
+	if (o->kind == OPT_TEXT) {
+		const char *text = (const char *)c + o->field;
+
+		if (*text)
+			snprintf(buf, len, "%s=%s", o->name, text);
+		return;
+	}
 	b = *(const bool *)((const char *)c + o->field);
 	if (o->kind == OPT_WORD)
 		snprintf(buf, len, "%s=%s", o->name, o->words[b]);
@@ -148,7 +162,7 @@ char *config_format(const struct config *c)
 	if (!f)
 		return NULL;
 	for (const struct option_desc *o = config_options; o->name; o++) {
-		char buf[96];
+		char buf[384];
 
 		format_one(c, o, buf, sizeof(buf));
 		if (buf[0]) {

@@ -6,6 +6,8 @@
 
 #include "spill/config.h"
 
+#define PREMIGRATE_DEFAULT 50
+
 enum opt_kind {
 	OPT_UINT,   /* unsigned or int, min..max */
 	OPT_AGE,    /* unsigned seconds, min..max */
@@ -14,6 +16,7 @@ enum opt_kind {
 	OPT_CHOICE, /* unsigned: words[value] */
 	OPT_SET,    /* no value: bool = true */
 	OPT_CLEAR,  /* no value: bool = false */
+	OPT_TEXT,   /* char[], shorter than max */
 };
 
 struct option_desc {

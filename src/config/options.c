@@ -39,6 +39,11 @@ const struct option_desc config_options[] = {
 	{NUM(OPT_UINT, "high", high, 1, 99)},
 	{NUM(OPT_UINT, "low", low, 0, 98)},
 	{NUM(OPT_UINT, "critical", critical, 1, 99)},
+	{NUM(OPT_UINT, "premigrate", premigrate, 0, 98)},
+	{NUM(OPT_SIZE, "rate", rate_bytes, 0, 1ull << 40)},
+	{NUM(OPT_AGE, "retain", retain_sec, 0, 30 * 86400)},
+	{NUM(OPT_AGE, "half-life", half_life_sec, 60, 365 * 86400)},
+	{NUM(OPT_TEXT, "exclude", exclude, 0, sizeof(((struct config *)0)->exclude))},
 	{WORD("auto", auto_spill, "off", "on")},
 	{WORD("spill", spill_all, "layers", "all")},
 	{NUM(OPT_AGE, "min-age", min_age_sec, 0, 3650 * 86400ull)},
@@ -228,6 +233,20 @@ static int parse_num(struct config *c, const struct option_desc *o, const char *
 	return 0;
 }
 
+static int parse_text(struct config *c, const struct option_desc *o, const char *val,
+		      char **ret_msg)
+{
+	/* Printed in one -o list again, so nothing that such a list cannot hold. */
+	if (strlen(val) >= o->max || strpbrk(val, ",\"\n"))
+		return complain(ret_msg,
+				"%s: must be shorter than %u bytes, without commas, quotes and "
+				"newlines",
+				o->name, (unsigned)o->max);
+	memset((char *)c + o->field, 0, o->max);
+	memcpy((char *)c + o->field, val, strlen(val));
+	return 0;
+}
+
 static int parse_word(struct config *c, const struct option_desc *o, const char *val,
 		      char **ret_msg)
 {
@@ -278,6 +297,8 @@ static int parse_one(struct config *c, char *opt, char **ret_msg)
 		return 0;
 	if (!val)
 		return complain(ret_msg, "%s: needs a value (%s=...)", opt, opt);
+	if (o->kind == OPT_TEXT)
+		return parse_text(c, o, val, ret_msg);
 	return o->words[0] ? parse_word(c, o, val, ret_msg) : parse_num(c, o, val, ret_msg);
 }
 
@@ -299,7 +320,7 @@ static char *next_opt(char **s)
 
 int config_parse_opts(struct config *c, const char *opts, char **ret_msg)
 {
-	struct config next = *c; /* owns nothing of its own: no option is a string */
+	struct config next = *c; /* owns nothing of its own: no option is a pointer */
 	cleanup_free char *copy = strdup(opts);
 	char *rest = copy, *opt;
 

@@ -61,6 +61,8 @@ static int open_node(fuse_req_t req, struct node *n, int flags, struct abi_open_
 	r = handle_file(f, n, hot_flags(f, flags), *ret, out);
 	if (r)
 		tier_release_file(f->t, *ret);
+	else
+		tier_used(f->t, n, (uint32_t)fuse_req_ctx(req)->pid);
 	return r;
 }
 

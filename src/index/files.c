@@ -107,13 +107,14 @@ static int account(struct index *ix, const struct file_row *f, int sign)
 	uint64_t size = 0;
 	int r;
 
-	if (f->state == RES_PREMIGRATED) {
-		ix->txn.premigrated += sign;
-		return 0;
-	}
 	r = object_size(ix, f->obj, &size);
 	if (r < 0 && r != -ENOENT)
 		return r;
+	if (f->state == RES_PREMIGRATED) {
+		ix->txn.premigrated += sign;
+		ix->txn.premigrated_bytes += sign > 0 ? size : -size;
+		return 0;
+	}
 	ix->txn.spilled += sign;
 	ix->txn.spilled_bytes += sign > 0 ? size : -size;
 	return 0;

@@ -44,7 +44,7 @@ enum ix_sql {
 	SQL_FILE_LIST_SPILLED,
 	SQL_FILE_LIST_STATE,
 	SQL_FILE_BY_OBJ,
-	SQL_FILE_COUNT_STATE,
+	SQL_FILE_COPIED_SIZES,
 	SQL_FILE_SPILLED_SIZES,
 	SQL_FILE_TOMB_OBJS,
 	SQL_TOMB_PUT,
@@ -57,6 +57,11 @@ enum ix_sql {
 	SQL_PACK_LIST,
 	SQL_LAYER_SET,
 	SQL_LAYER_GET,
+	SQL_LAYER_SCORE_SET,
+	SQL_LAYER_SCORE_GET,
+	SQL_HEAT_SET,
+	SQL_HEAT_DEL,
+	SQL_HEAT_LIST,
 	SQL_PIN_PUT,
 	SQL_PIN_DEL,
 	SQL_PIN_LIST,
@@ -84,7 +89,7 @@ struct ix_live {
 struct ix_txn {
 	int err; /* sticky: SQLite may have rolled back behind our back */
 	int64_t premigrated, spilled, objects;
-	uint64_t spilled_bytes; /* modulo 2^64: exact whatever the order */
+	uint64_t premigrated_bytes, spilled_bytes; /* modulo 2^64: exact whatever the order */
 	uint64_t next_obj;
 	bool next_obj_dirty;
 	struct ix_live *live;

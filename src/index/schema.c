@@ -53,7 +53,14 @@ static const char *const migrations[] = {
 	"CREATE TABLE pin("
 	"  path BLOB NOT NULL, owner BLOB NOT NULL,"
 	"  ino INT NOT NULL, gen INT NOT NULL, since INT NOT NULL,"
-	"  PRIMARY KEY(path, owner)) WITHOUT ROWID;"};
+	"  PRIMARY KEY(path, owner)) WITHOUT ROWID;",
+	/* 4: node is a node id (gen << 32 | ino where that is one), score in thousandths as of
+	   used, times in seconds since 1970; recalled 0: never. Losing them costs a worse choice.
+	 */
+	"CREATE TABLE heat("
+	"  node INTEGER PRIMARY KEY, score INT NOT NULL, used INT NOT NULL,"
+	"  recalled INT NOT NULL);"
+	"ALTER TABLE layer ADD COLUMN score INT;"};
 
 /* One number out of a pragma. */
 static int pragma_get(struct ix_conn *c, const char *sql, int64_t *ret)

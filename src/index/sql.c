@@ -57,7 +57,8 @@ static const char *const text[SQL_N] = {
 				" WHERE state = ?4 AND (ino, gen) > (?1, ?2)"
 				" ORDER BY ino, gen LIMIT ?3",
 	[SQL_FILE_BY_OBJ] = "SELECT " FILE_COLUMNS " FROM file WHERE obj = ?1 LIMIT ?2",
-	[SQL_FILE_COUNT_STATE] = "SELECT count(*) FROM file INDEXED BY file_state WHERE state = ?1",
+	[SQL_FILE_COPIED_SIZES] = "SELECT o.size FROM file f INDEXED BY file_state"
+				  " LEFT JOIN object o ON o.id = f.obj WHERE f.state = 1",
 	[SQL_FILE_SPILLED_SIZES] = "SELECT o.size FROM file f LEFT JOIN object o ON o.id = f.obj"
 				   " WHERE f.state IS NULL OR f.state <> 1",
 	/* A tombstone whose row is still there is one reference, not two. */
@@ -83,6 +84,15 @@ static const char *const text[SQL_N] = {
 	[SQL_LAYER_SET] = "INSERT INTO layer(key, used) VALUES(?1, ?2)"
 			  " ON CONFLICT(key) DO UPDATE SET used = excluded.used",
 	[SQL_LAYER_GET] = "SELECT used FROM layer WHERE key = ?1",
+	[SQL_LAYER_SCORE_SET] = "UPDATE layer SET score = ?2 WHERE key = ?1",
+	[SQL_LAYER_SCORE_GET] = "SELECT coalesce(score, 0) FROM layer WHERE key = ?1",
+
+	[SQL_HEAT_SET] = "INSERT INTO heat(node, score, used, recalled) VALUES(?1, ?2, ?3, ?4)"
+			 " ON CONFLICT(node) DO UPDATE SET score = excluded.score,"
+			 " used = excluded.used, recalled = excluded.recalled",
+	[SQL_HEAT_DEL] = "DELETE FROM heat WHERE node = ?1",
+	[SQL_HEAT_LIST] = "SELECT node, score, used, recalled FROM heat WHERE node > ?1"
+			  " ORDER BY node LIMIT ?2",
 
 	[SQL_PIN_PUT] = "INSERT INTO pin(path, owner, ino, gen, since) VALUES(?1, ?2, ?3, ?4, ?5)"
 			" ON CONFLICT(path, owner) DO UPDATE SET ino = excluded.ino,"

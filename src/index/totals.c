@@ -8,24 +8,22 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
-static int count_one(struct ix_conn *c, enum ix_sql q, int bind, uint64_t *ret)
+static int count_one(struct ix_conn *c, enum ix_sql q, uint64_t *ret)
 {
 	cleanup_stmt sqlite3_stmt *st = NULL;
 	int r = ix_stmt(c, q, &st);
 
 	if (r < 0)
 		return r;
-	if (bind >= 0)
-		sqlite3_bind_int(st, 1, bind);
 	r = ix_step(c, st);
 	return r == 1 ? ix_col_u64(st, 0, ret) : r < 0 ? r : -EUCLEAN;
 }
 
-static int count_spilled(struct ix_conn *c, uint64_t *ret_files, uint64_t *ret_bytes)
+static int count_sizes(struct ix_conn *c, enum ix_sql q, uint64_t *ret_files, uint64_t *ret_bytes)
 {
 	cleanup_stmt sqlite3_stmt *st = NULL;
 	uint64_t files = 0, bytes = 0, size;
-	int r = ix_stmt(c, SQL_FILE_SPILLED_SIZES, &st);
+	int r = ix_stmt(c, q, &st);
 
 	if (r < 0)
 		return r;
@@ -49,12 +47,14 @@ static int count_spilled(struct ix_conn *c, uint64_t *ret_files, uint64_t *ret_b
 int ix_totals_count(struct index *ix)
 {
 	struct index_totals t = {0};
-	int r = count_one(&ix->w, SQL_OBJ_COUNT, -1, &t.objects);
+	int r = count_one(&ix->w, SQL_OBJ_COUNT, &t.objects);
 
 	if (r == 0)
-		r = count_one(&ix->w, SQL_FILE_COUNT_STATE, RES_PREMIGRATED, &t.files_premigrated);
+		r = count_sizes(&ix->w, SQL_FILE_COPIED_SIZES, &t.files_premigrated,
+				&t.premigrated_logical_bytes);
 	if (r == 0)
-		r = count_spilled(&ix->w, &t.files_spilled, &t.spilled_logical_bytes);
+		r = count_sizes(&ix->w, SQL_FILE_SPILLED_SIZES, &t.files_spilled,
+				&t.spilled_logical_bytes);
 	if (r == 0)
 		ix->totals = t;
 	return r;
@@ -67,6 +67,7 @@ void ix_totals_apply(struct index *ix)
 
 	pthread_mutex_lock(&ix->totals_lock);
 	t->files_premigrated += (uint64_t)d->premigrated;
+	t->premigrated_logical_bytes += d->premigrated_bytes;
 	t->files_spilled += (uint64_t)d->spilled;
 	t->spilled_logical_bytes += d->spilled_bytes;
 	t->objects += (uint64_t)d->objects;

@@ -27,6 +27,11 @@ static const struct verb verbs[] = {
 	 "Directories are descended into. Files in use are left alone and named. Ctrl-C stops at "
 	 "the\n"
 	 "next file; what was spilled until then stays spilled.\n"},
+	{"premigrate", do_premigrate, 1, -1, 0, "PATH...",
+	 "copy the data of files to the store, and keep it here too",
+	 "What is premigrated takes no time to free when space is needed. A file that is changed "
+	 "loses\n"
+	 "its copy. The mount point stands for everything.\n"},
 	{"recall", do_recall, 1, -1, 0, "PATH...", "bring the data of files back to the hot tier",
 	 "Needs the space there. Ctrl-C stops at the next file.\n"},
 	{"layers", do_layers, 0, 0, 0, "", "layers of container engines, the coldest first", ""},

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * `spill` and `recall`: long work, one PATH after the other, with one sum at the end. Ctrl-C closes
- * the connection, the daemon stops at the next file, and the sum says what was done by then.
+ * `spill`, `premigrate` and `recall`: long work, one PATH after the other, with one sum at the end.
+ * Ctrl-C closes the connection, the daemon stops at the next file, and the sum says what was done
+ * by then.
  */
 #include "spillctl.h"
 
@@ -107,14 +108,19 @@ static int move_one(struct move *m, const char *arg)
 
 static void print_sum(const struct move *m, bool stopped)
 {
+	bool recall = !strcmp(m->c->verb->name, "recall");
 	bool spill = !strcmp(m->c->verb->name, "spill");
 
-	printf("%s%s %s %s, %s", stopped ? "interrupted; " : "", spill ? "spilled" : "recalled",
+	printf("%s%s %s %s, %s", stopped ? "interrupted; " : "",
+	       spill    ? "spilled"
+	       : recall ? "recalled"
+			: "premigrated",
 	       fmt_count(m->sum[DONE]), m->sum[DONE] == 1 ? "file" : "files",
 	       fmt_size(m->sum[BYTES]));
+	if (!recall)
+		printf(" -> %s stored", fmt_size(m->sum[STORED]));
 	if (spill)
-		printf(" -> %s stored, freed %s", fmt_size(m->sum[STORED]),
-		       fmt_size(m->sum[FREED]));
+		printf(", freed %s", fmt_size(m->sum[FREED]));
 	printf("; %s busy, %s failed", fmt_count(m->sum[BUSY]), fmt_count(m->sum[FAILED]));
 	if (m->sum[PINNED])
 		printf(", %s pinned (see spillctl pins)", fmt_count(m->sum[PINNED]));
@@ -171,6 +177,11 @@ static int move(const struct cli *c, const char *what)
 int do_spill(const struct cli *c)
 {
 	return move(c, "spilling");
+}
+
+int do_premigrate(const struct cli *c)
+{
+	return move(c, "premigrating");
 }
 
 int do_recall(const struct cli *c)

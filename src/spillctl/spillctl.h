@@ -54,6 +54,7 @@ int do_status(const struct cli *c);
 int do_ls(const struct cli *c);
 int do_info(const struct cli *c);
 int do_spill(const struct cli *c);
+int do_premigrate(const struct cli *c);
 int do_recall(const struct cli *c);
 int do_layers(const struct cli *c);
 int do_check(const struct cli *c);

@@ -44,8 +44,8 @@ static void print_files(const json_t *o)
 	printf("  files      ");
 	if (json_is_integer(json_object_get(files, "resident")))
 		printf("%s resident, ", fmt_count(jnum(files, "resident")));
-	printf("%s premigrated, %s spilled", fmt_count(jnum(files, "premigrated")),
-	       fmt_count(jnum(files, "spilled")));
+	printf("%s premigrated (%s), %s spilled", fmt_count(jnum(files, "premigrated")),
+	       fmt_size(jnum2(o, "bytes", "premigrated")), fmt_count(jnum(files, "spilled")));
 	if (jnum(files, "partial"))
 		printf(", %s partial", fmt_count(jnum(files, "partial")));
 	printf("; %s open\n", fmt_count(jnum(o, "files_open")));

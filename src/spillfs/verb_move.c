@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * `spill` and `recall`: move the data of a path now. The tier stops at a file boundary when the
- * client hangs up; what was moved until then stays moved.
+ * `spill`, `premigrate` and `recall`: move the data of a path now. The tier stops at a file
+ * boundary when the client hangs up; what was moved until then stays moved.
  */
 #include "verbs.h"
 
@@ -31,6 +31,11 @@ static json_t *move(struct daemon *d, struct ctl_conn *c, const json_t *req, mov
 VERB(spill)
 {
 	return move(ctx, c, req, tier_spill_path, ret_err, ret_code);
+}
+
+VERB(premigrate)
+{
+	return move(ctx, c, req, tier_premigrate_path, ret_err, ret_code);
 }
 
 VERB(recall)

@@ -32,10 +32,11 @@ static json_t *tiers_json(struct daemon *d, const struct tier_status *st)
 
 static json_t *counts_json(const struct tier_status *st)
 {
-	return json_pack("{s:{s:o,s:o,s:o,s:o}, s:{s:o,s:o,s:o}, s:o, s:o, s:o, s:o}", "files",
+	return json_pack("{s:{s:o,s:o,s:o,s:o}, s:{s:o,s:o,s:o,s:o}, s:o, s:o, s:o, s:o}", "files",
 			 "resident", num_or_null(st->files_resident), "premigrated",
 			 verb_num(st->files_premigrated), "spilled", verb_num(st->files_spilled),
-			 "partial", verb_num(st->files_partial), "bytes", "spilled_logical",
+			 "partial", verb_num(st->files_partial), "bytes", "premigrated",
+			 verb_num(st->premigrated_bytes), "spilled_logical",
 			 verb_num(st->spilled_logical_bytes), "spilled_since_mount",
 			 verb_num(st->spilled_bytes_total), "recalled_since_mount",
 			 verb_num(st->recalled_bytes_total), "objects", verb_num(st->objects),

@@ -92,6 +92,14 @@ static void say_keeps(struct answer *a, struct daemon *d, const char *path,
 		    "changed %s ago; min-age is %s (which does not count at the "
 		    "critical mark)",
 		    span(w->age_ns, s[0]), span((int64_t)cfg->min_age_sec * 1000000000, s[1]));
+	if (w->keeps & WHY_RECALLED)
+		add(a, "recalled",
+		    "recalled %s ago; retain is %s (which does not count at the "
+		    "critical mark)",
+		    span((clock_wall_ns() / 1000000000 - w->recalled_sec) * 1000000000, s[0]),
+		    span((int64_t)cfg->retain_sec * 1000000000, s[1]));
+	if (w->keeps & WHY_EXCLUDED)
+		add(a, "excluded", "exclude=%s", cfg->exclude);
 	if (w->keeps & WHY_CAPABILITY)
 		add(a, "capability", "it has file capabilities, which a punch would drop");
 	if (w->keeps & WHY_IMMUTABLE)
@@ -120,6 +128,9 @@ static const char *say_policy(struct answer *a, struct daemon *d, const struct t
 		    "go first",
 		    span(MAX(clock_wall_ns() - w->layer_used_ns, 0), s),
 		    (unsigned long long)w->layers_colder, (unsigned long long)w->layers_total);
+	if (w->used_sec)
+		add(a, "heat", "its heat is %.2f uses; it was used %s ago", (double)w->heat,
+		    span(MAX(clock_wall_ns() / 1000000000 - w->used_sec, 0) * 1000000000, s));
 	if (!st->auto_spill)
 		add(a, "auto-off", "automatic spilling is off (auto=off); spillctl spill does it");
 	else if (st->frozen)
@@ -183,6 +194,9 @@ VERB(why)
 		      "opens", (int)w.info.opens, "pinned", (w.keeps & WHY_PINNED) != 0, "reasons",
 		      a.reasons);
 	json_decref(a.reasons);
+	if (o)
+		json_object_update_new(o, json_pack("{s:f, s:I}", "heat", (double)w.heat, "used",
+						    (json_int_t)w.used_sec));
 	err = !o || a.failed || ctl_name_put(o, "path", path);
 	if (!err)
 		err = w.info.layer[0] ? ctl_name_put(o, "layer", w.info.layer)

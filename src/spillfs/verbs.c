@@ -15,6 +15,7 @@ const struct ctl_verb *daemon_verbs(void)
 		{"ls", verb_ls},
 		{"info", verb_info},
 		{"spill", verb_spill},
+		{"premigrate", verb_premigrate},
 		{"recall", verb_recall},
 		{"layers", verb_layers},
 		{"check", verb_check},

@@ -22,6 +22,7 @@ VERB(status);
 VERB(ls);
 VERB(info);
 VERB(spill);
+VERB(premigrate);
 VERB(recall);
 VERB(layers);
 VERB(check);

@@ -6,17 +6,15 @@
  * then too, and above the critical mark.
  */
 #include "overflow.h"
-#include "policy.h"
-#include "work.h"
+#include "rounds.h"
 
 #include <stdio.h>
 
-#define PARK_MS      5000
-#define EXHAUSTED_NS 60000000000ll
-#define LOOK_BYTES   (4ull << 20) /* the disk is looked at after so many written bytes */
-#define PACE_BYTES   (1ull << 20) /* a writer may be paused once for so many */
-#define LOOK_NS      10000000ull
-#define BRIM_OFF_NS  5000000000ull
+#define PARK_MS     5000
+#define LOOK_BYTES  (4ull << 20) /* the disk is looked at after so many written bytes */
+#define PACE_BYTES  (1ull << 20) /* a writer may be paused once for so many */
+#define LOOK_NS     10000000ull
+#define BRIM_OFF_NS 5000000000ull
 
 void auto_kick(struct tier *t)
 {
@@ -39,7 +37,7 @@ static void park(struct tier *t, const char *why)
 	pthread_mutex_unlock(&t->auto_lock);
 }
 
-static unsigned used_now(struct tier *t)
+unsigned used_now(struct tier *t)
 {
 	struct statvfs sv;
 	bool known = !hot_statfs(t->hot, &sv);
@@ -64,7 +62,7 @@ unsigned auto_used(struct tier *t)
 	return used;
 }
 
-static void relieved(struct tier *t)
+void auto_relieved(struct tier *t)
 {
 	pthread_mutex_lock(&t->auto_lock);
 	t->relief++;
@@ -81,112 +79,19 @@ static void hopeless(struct tier *t)
 	pthread_mutex_unlock(&t->auto_lock);
 }
 
-static bool urgent(struct tier *t)
+bool auto_urgent(struct tier *t)
 {
 	pthread_mutex_lock(&t->auto_lock);
 	unsigned waiters = t->waiters;
 
 	pthread_mutex_unlock(&t->auto_lock);
-	return policy_urgent(used_now(t), t->cfg->low, t->cfg->critical, waiters);
+	struct policy_rules rules = policy_rules_of(t->cfg);
+
+	return policy_urgent(&rules, used_now(t), waiters);
 }
 
-static bool enough(void *ctx)
-{
-	struct tier *t = ctx;
-
-	relieved(t);
-	return winding_down(t) || pause_active(t) || used_now(t) <= t->cfg->low;
-}
-
-static bool keep_going(void *ctx, const struct tier_work *w)
-{
-	struct tier *t = ctx;
-
-	(void)w;
-	return !winding_down(t) && !pause_active(t);
-}
-
-/* Walked lately without finding anything, and not used since? */
-static bool exhausted(struct tier *t, const char *key, bool set, bool value)
-{
-	uint32_t i = layer_by_key(t, key, true);
-	bool ex = false;
-
-	if (!i)
-		return false;
-	pthread_rwlock_wrlock(&t->layer_lock);
-	struct layer_ref *l = &t->layers[i];
-
-	if (set) {
-		l->exhausted = value;
-		l->walked_ns = (int64_t)clock_mono_ns();
-	} else {
-		ex = l->exhausted && (int64_t)clock_mono_ns() - l->walked_ns < EXHAUSTED_NS;
-	}
-	pthread_rwlock_unlock(&t->layer_lock);
-	return ex;
-}
-
-static int spill_one(struct tier *t, const char *key, bool layer, struct tier_work *sum)
-{
-	bool now = urgent(t);
-	struct work k = {
-		.t = t,
-		.min_age_sec = now ? 0 : t->cfg->min_age_sec,
-		.min_size = t->cfg->min_size_bytes,
-		.fn = keep_going,
-		.enough = enough,
-		.ctx = t,
-	};
-
-	if (layer && !now && exhausted(t, key, false, false))
-		return 0;
-	int r = work_spill_tree(&k, key);
-
-	if (layer && !r)
-		exhausted(t, key, true, k.w.files_done == 0);
-	if (k.w.files_done)
-		relieved(t);
-	sum->files_done += k.w.files_done;
-	sum->bytes_done += k.w.bytes_done;
-	sum->freed_bytes += k.w.freed_bytes;
-	sum->files_busy += k.w.files_busy;
-	sum->files_no_room += k.w.files_no_room;
-	if (r == -ENOENT) /* removed meanwhile */
-		r = 0;
-	return r;
-}
-
-/* One round down to the low mark. WORK_ENOUGH reached, 0 nothing left, -errno. */
-static int spill_round(struct tier *t, struct tier_work *sum)
-{
-	struct layer_set set = {0};
-	int r = layers_scan(hot_root_fd(t->hot), &set);
-
-	if (r)
-		return r;
-	struct policy_candidate *v = calloc(set.n ? set.n : 1, sizeof(*v));
-
-	if (!v) {
-		layer_set_done(&set);
-		return -ENOMEM;
-	}
-	for (size_t i = 0; i < set.n; i++)
-		v[i] = (struct policy_candidate){&set.v[i], layer_last_used(t, &set.v[i])};
-	policy_order(v, set.n);
-	for (size_t i = 0; i < set.n && !r; i++) {
-		r = spill_one(t, v[i].l->key, true, sum);
-		if (!r && used_now(t) <= t->cfg->low)
-			r = WORK_ENOUGH;
-	}
-	if (!r && t->cfg->spill_all)
-		r = spill_one(t, "", false, sum);
-	free(v);
-	layer_set_done(&set);
-	return r;
-}
-
-static void pause_ms(struct tier *t, unsigned ms)
+/* Or until there is something to do. */
+void auto_pause(struct tier *t, unsigned ms)
 {
 	struct timespec until;
 
@@ -233,49 +138,55 @@ static void round_done(struct tier *t, int r, const struct tier_work *sum)
 void *auto_main(void *arg)
 {
 	struct tier *t = arg;
+	struct policy_rules rules = policy_rules_of(t->cfg);
 	bool running = false;
 
 	while (!atomic_load(&t->stop)) {
 		unsigned used = used_now(t);
 
 		if (winding_down(t)) {
-			pause_ms(t, PARK_MS);
+			auto_pause(t, PARK_MS);
 			continue;
 		}
 		if (atomic_load(&t->frozen)) {
 			park(t, "one tier is an older copy; run spillctl check");
-			pause_ms(t, PARK_MS);
+			auto_pause(t, PARK_MS);
 			continue;
 		}
 		if (pause_active(t)) {
 			park(t, "paused; spillctl resume ends it");
 			hopeless(t);
-			pause_ms(t, PARK_MS);
+			auto_pause(t, PARK_MS);
 			continue;
 		}
-		if (!urgent(t) &&
-		    policy_decide(used, t->cfg->high, t->cfg->low, running) == POLICY_REST) {
+		if (!auto_urgent(t) && policy_decide(&rules, used, running) != POLICY_SPILL) {
 			running = false;
 			park(t, "");
 			hopeless(t);
 			overflow_tidy(t);
-			pause_ms(t,
-				 policy_pause_ms(used, t->cfg->high, t->cfg->interval_sec * 1000));
+			round_recall(t);
+			if (policy_decide(&rules, used, false) == POLICY_REST)
+				round_forget(t);
+			else if (round_premigrate(t))
+				continue; /* there is more, unless somebody fills the disk */
+			auto_pause(t, policy_pause_ms(used, t->cfg->high,
+						      t->cfg->interval_sec * 1000));
 			continue;
 		}
 		struct tier_work sum = {0};
 
 		overflow_tidy(t);
 		atomic_fetch_add(&t->working, 1);
-		int r = spill_round(t, &sum);
+		int r = round_spill(t, &sum);
 		atomic_fetch_sub(&t->working, 1);
 
 		running = r == 0 && sum.files_done > 0;
 		round_done(t, r, &sum);
 		if (!running && r != WORK_ENOUGH)
-			pause_ms(t,
-				 sum.files_done ? 200 : MIN(PARK_MS, t->cfg->interval_sec * 1000));
+			auto_pause(t, sum.files_done ? 200
+						     : MIN(PARK_MS, t->cfg->interval_sec * 1000));
 	}
+	round_forget(t);
 	return NULL;
 }
 

@@ -20,6 +20,7 @@ struct bobj {
 	unsigned files; /* entries that refer to it */
 	bool fresh;     /* written by this batch */
 	bool listed;    /* for verification */
+	bool trusted;   /* read back and compared lately: see premigrate.c */
 	bool have_xx;   /* xx is the stream's hash, from the hot data */
 	uint64_t xx;
 	int err;
@@ -48,7 +49,8 @@ struct spill_batch {
 	uint64_t need;  /* the last one */
 	bool tight;     /* the next file might not fit any more */
 	struct bobj *table[BOBJ_BUCKETS];
-	int err; /* of the store: sticky */
+	int err;        /* of the store: sticky */
+	bool copy_only; /* premigrate, do not release */
 };
 
 /* The store's copy of fd (node n, attributes st), made or found. *ret_snap: when the snapshot was

@@ -170,7 +170,6 @@ int tier_open_file(struct tier *t, struct node *n, int flags, struct file **ret)
 	node_ref(t, n);
 	openfds_start(t, *ret, fd);
 	atomic_fetch_add(&t->n_open, 1);
-	layer_used(t, n);
 	return 0;
 }
 

@@ -438,7 +438,7 @@ static void flush_layers(struct tier *t)
 {
 	if (index_begin(t->ix))
 		return;
-	if (layers_flush(t))
+	if (layers_flush(t) || heats_flush(t))
 		index_rollback(t->ix);
 	else
 		index_commit(t->ix);
@@ -466,6 +466,7 @@ void *janitor_main(void *arg)
 
 		janitor_flush(t);
 		trend_tick(t);
+		heats_drain(t, false);
 		now = clock_mono_ns();
 		if (now - last_free > FREE_MS * 1000000ull || space_waited_for(t)) {
 			int r = overflow_epoch(t) ?: janitor_free(t);

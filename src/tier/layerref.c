@@ -47,6 +47,7 @@ static uint32_t find_locked(const struct tier *t, const char *key)
 uint32_t layer_by_key(struct tier *t, const char *key, bool create)
 {
 	int64_t used = 0;
+	uint32_t score = 0;
 
 	pthread_rwlock_rdlock(&t->layer_lock);
 	uint32_t i = find_locked(t, key);
@@ -55,6 +56,7 @@ uint32_t layer_by_key(struct tier *t, const char *key, bool create)
 	if (i || !create)
 		return i;
 	index_layer_used_get(t->ix, key, &used); /* absent: 0 */
+	index_layer_score_get(t->ix, key, &score);
 	char *k = strdup(key);
 
 	pthread_rwlock_wrlock(&t->layer_lock);
@@ -71,8 +73,12 @@ uint32_t layer_by_key(struct tier *t, const char *key, bool create)
 		}
 		if (t->nlayers < t->layers_cap) {
 			i = t->nlayers++;
-			t->layers[i] =
-				(struct layer_ref){.key = steal_ptr(k), .last_used_ns = used};
+			t->layers[i] = (struct layer_ref){
+				.key = steal_ptr(k),
+				.last_used_ns = used,
+				.heat = {(float)score / 1000,
+					 score ? (uint32_t)(used / 1000000000) : 0},
+			};
 		}
 	}
 	pthread_rwlock_unlock(&t->layer_lock);
@@ -148,6 +154,23 @@ void layer_of_child(struct tier *t, struct node *dir, int dirfd, const char *nam
 	*layer = layer_by_key(t, key, true);
 }
 
+void layer_used_at(struct tier *t, uint32_t layer, uint32_t now_sec)
+{
+	int64_t now = (int64_t)now_sec * 1000000000;
+
+	if (!layer)
+		return;
+	pthread_rwlock_wrlock(&t->layer_lock);
+	struct layer_ref *l = &t->layers[layer];
+
+	if (now > l->last_used_ns)
+		l->last_used_ns = now;
+	heat_use(&l->heat, now_sec, t->cfg->half_life_sec);
+	l->dirty = true;
+	pthread_rwlock_unlock(&t->layer_lock);
+}
+
+/* Written to: that is no scan. */
 void layer_used(struct tier *t, const struct node *n)
 {
 	if (!n->layer)
@@ -161,7 +184,6 @@ void layer_used(struct tier *t, const struct node *n)
 	if (now - __atomic_load_n(&l->last_used_ns, __ATOMIC_RELAXED) > 1000000000) {
 		__atomic_store_n(&l->last_used_ns, now, __ATOMIC_RELAXED);
 		__atomic_store_n(&l->dirty, true, __ATOMIC_RELAXED);
-		__atomic_store_n(&l->exhausted, false, __ATOMIC_RELAXED);
 	}
 	pthread_rwlock_unlock(&t->layer_lock);
 }
@@ -188,6 +210,11 @@ int layers_flush(struct tier *t)
 
 		if (__atomic_exchange_n(&l->dirty, false, __ATOMIC_RELAXED))
 			r = index_layer_used_set(t->ix, l->key, l->last_used_ns);
+		else
+			continue;
+		if (!r && l->heat.used_sec)
+			r = index_layer_score_set(t->ix, l->key,
+						  (uint32_t)MIN(l->heat.score * 1000, 4e9f));
 	}
 	pthread_rwlock_unlock(&t->layer_lock);
 	return r;

@@ -13,6 +13,7 @@
 #include <xxhash.h>
 
 #define TICK_NS    20000000ll /* more than the coarsest clock tick of a time stamp (10 ms) */
+#define TRUST_NS   (24 * 3600 * 1000000000ll)
 #define ID_RESERVE (1ull << 16)
 
 /* Object ids come in durably reserved runs, so that none is ever handed out twice. */
@@ -249,8 +250,11 @@ static int copy_large(struct spill_batch *b, struct node *n, int fd, struct obje
 	return 0;
 }
 
-/* Premigrated earlier and untouched since (invariant 4)? Then the copy is good without reading. */
-static struct bobj *premigrated(struct spill_batch *b, struct node *n, const struct stat *st)
+/* Premigrated earlier and untouched since (invariant 4)? Then the copy is good without reading the
+ * hot data. It was read back from the store and compared when it was made (or recalled); for a day
+ * that is enough, so that space comes at once when it is needed. *ret_snap: when. */
+static struct bobj *premigrated(struct spill_batch *b, struct node *n, const struct stat *st,
+				int64_t *ret_snap)
 {
 	struct file_row row;
 	struct object *o;
@@ -264,6 +268,9 @@ static struct bobj *premigrated(struct spill_batch *b, struct node *n, const str
 		return NULL;
 	if (index_object_get(b->t->ix, row.obj, &o))
 		return NULL;
+	bool trusted = row.snap_ns <= *ret_snap && *ret_snap - row.snap_ns < TRUST_NS;
+
+	*ret_snap = row.snap_ns;
 	struct bobj *bo = bobj_find(b, o);
 
 	if (bo) {
@@ -271,7 +278,9 @@ static struct bobj *premigrated(struct spill_batch *b, struct node *n, const str
 		return bo;
 	}
 	bo = bobj_add(b, o, false);
-	if (!bo)
+	if (bo)
+		bo->trusted = trusted;
+	else
 		object_free(o);
 	return bo;
 }
@@ -323,9 +332,10 @@ int premigrate(struct spill_batch *b, int fd, struct node *n, struct stat *st, i
 	int64_t c;
 
 	*ret_snap = clock_wall_ns();
-	*ret = premigrated(b, n, st);
+	*ret = premigrated(b, n, st, ret_snap);
 	if (*ret)
-		return 0;
+		return b->copy_only ? -EALREADY : 0;
+	*ret_snap = clock_wall_ns();
 	/* A write in the same clock tick as the snapshot would not show in ctime. */
 	ts_to_ns(&st->st_ctim, &c);
 	if (c > *ret_snap - TICK_NS) {

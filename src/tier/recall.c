@@ -197,6 +197,7 @@ int recall_node(struct tier *t, struct node *n, bool keep)
 		n->cold = NULL;
 		cold_unref(c); /* the node's */
 		atomic_fetch_add(&t->n_recalled_bytes, c->mk.size);
+		heats_recalled(t, node_id(n));
 		row.state = RES_PREMIGRATED;
 		row.size = c->mk.size;
 		if (keep && ts_to_ns(&st.st_mtim, &row.mtime_ns) &&

@@ -56,6 +56,11 @@ int spill_batch_new(struct tier *t, unsigned min_age_sec, uint64_t min_size,
 	return 0;
 }
 
+void spill_batch_copy_only(struct spill_batch *b)
+{
+	b->copy_only = true;
+}
+
 bool spill_batch_full(const struct spill_batch *b)
 {
 	return b->n == MIN(BATCH_FILES, b->t->batch_files) || b->bytes >= b->max || b->err ||
@@ -163,7 +168,7 @@ static bool written_by_others(int fd)
 }
 
 /* Also counts what a partial file has in the overflow. */
-static int verdict_of(struct tier *t, struct node *n, int fd, struct stat *st)
+static int verdict_of(struct tier *t, struct node *n, int fd, struct stat *st, bool copy_only)
 {
 	int v;
 
@@ -176,9 +181,13 @@ static int verdict_of(struct tier *t, struct node *n, int fd, struct stat *st)
 		v = SPILL_DONE_BEFORE;
 	else if (node_has(n, NODE_DAMAGED))
 		v = -EIO;
+	else if (copy_only && n->over) /* a copy is no use while parts are elsewhere */
+		v = SPILL_NOT_ELIGIBLE;
 	else if (n->opens || n->rel || node_has(n, NODE_BUSY | NODE_STALE_MARKER) ||
 		 written_by_others(fd))
 		v = SPILL_IS_BUSY;
+	else if (fstat(fd, st)) /* from here on every write shows */
+		v = -errno;
 	else
 		v = SPILL_QUEUED;
 	if (n->over)
@@ -217,7 +226,7 @@ int spill_batch_add_fd(struct spill_batch *b, int taken, const char *path)
 	if (!S_ISREG(st.st_mode) || st.st_size == 0 || st.st_dev != hot_dev(t->hot) ||
 	    !node_hot_id(t, n).ino)
 		goto out;
-	r = verdict_of(t, n, fd, &st);
+	r = verdict_of(t, n, fd, &st, b->copy_only);
 	if (r == SPILL_QUEUED && pin_keeps(t, path, n)) /* by another name */
 		r = SPILL_IS_PINNED;
 	if (r != SPILL_QUEUED)
@@ -241,6 +250,8 @@ int spill_batch_add_fd(struct spill_batch *b, int taken, const char *path)
 		r = SPILL_IS_BUSY;
 	if (r == -ENODATA)
 		r = SPILL_NOT_ELIGIBLE;
+	if (r == -EALREADY)
+		r = SPILL_DONE_BEFORE;
 	if (r)
 		goto out;
 

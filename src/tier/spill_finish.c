@@ -38,6 +38,8 @@ static int verify(struct tier *t, const struct bobj *bo, uint8_t *buf)
 	struct store_pos bad = {0};
 	int r;
 
+	if (bo->trusted && !bo->have_xx)
+		return 0;
 	if (!bo->have_xx)
 		return object_verify(t->store, o, false);
 	if (o->stream_len < FRAME_SIZE) {
@@ -144,7 +146,8 @@ static int commit_or_not(struct spill_batch *b, int r, struct freed *fr)
 	return r;
 }
 
-/* Rows SPILLING, objects, pack lengths and the coming epoch: one transaction. */
+/* Rows (SPILLING, or PREMIGRATED when nothing is released), objects, pack lengths and the coming
+ * epoch: one transaction. Copies alone change nothing in the hot tier, so they need no epoch. */
 static int index_batch(struct spill_batch *b, const struct pack_len *lens, size_t nlens,
 		       uint64_t epoch)
 {
@@ -175,10 +178,10 @@ static int index_batch(struct spill_batch *b, const struct pack_len *lens, size_
 
 		if (b->v[i]->bo->err)
 			continue;
-		row = row_of(b, b->v[i], RES_SPILLING);
+		row = row_of(b, b->v[i], b->copy_only ? RES_PREMIGRATED : RES_SPILLING);
 		r = row_replace(b->t, &row, &fr);
 	}
-	if (!r)
+	if (!r && !b->copy_only)
 		r = epoch_announce(b->t, epoch);
 	return commit_or_not(b, r, &fr);
 }
@@ -276,9 +279,13 @@ int spill_batch_finish(struct spill_batch *b, struct tier_work *w, tier_note_fn 
 		if (r && nlens)
 			log_err("spilling: the index cannot be written: %s", strerror(-r));
 	}
-	if (!r && b->n)
+	if (!r && b->n && !b->copy_only)
 		r = epoch_hot_set(t, epoch);
-	if (!r && b->n) {
+	for (size_t i = 0; !r && b->copy_only && i < b->n; i++) {
+		b->v[i]->rel.err = b->v[i]->bo->err;
+		b->v[i]->rel.done = !b->v[i]->rel.err;
+	}
+	if (!r && b->n && !b->copy_only) {
 		release_all(b);
 		int d = index_done(b, epoch);
 

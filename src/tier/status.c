@@ -2,7 +2,8 @@
  * Answers to spillctl: numbers, single files, directories, layers.
  */
 #include "overflow.h"
-#include "policy.h"
+
+#include "spill/policy.h"
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -35,6 +36,7 @@ int tier_status(struct tier *t, struct tier_status *ret)
 	trend_tell(&t->trend, &ret->trend);
 	pthread_mutex_unlock(&t->trend_lock);
 	ret->files_premigrated = tot.files_premigrated;
+	ret->premigrated_bytes = tot.premigrated_logical_bytes;
 	ret->files_spilled = tot.files_spilled;
 	ret->files_partial = store_overflow_files(t->store);
 	ret->files_resident = UINT64_MAX;
@@ -116,6 +118,15 @@ static void layer_of_path(struct tier *t, const char *path, char *out, size_t le
 	pthread_rwlock_unlock(&t->layer_lock);
 }
 
+/* Not changed since; the row of a file that was goes with the next sweep. */
+static bool copy_fits(const struct file_row *row, const struct stat *st)
+{
+	int64_t m;
+
+	return row->size == (uint64_t)st->st_size && ts_to_ns(&st->st_mtim, &m) &&
+	       m == row->mtime_ns;
+}
+
 static int info_of_fd(struct tier *t, int fd, const char *path, struct tier_info *ret)
 {
 	struct file_row row;
@@ -151,7 +162,8 @@ static int info_of_fd(struct tier *t, int fd, const char *path, struct tier_info
 	ret->nlink = st.st_nlink;
 	ret->hot_blocks = (uint64_t)raw.st_blocks;
 	if (!r && S_ISREG(st.st_mode) && ret->state == RES_RESIDENT && st.st_size &&
-	    !index_file_get(t->ix, node_hot_id(t, n), &row) && row.state == RES_PREMIGRATED) {
+	    !index_file_get(t->ix, node_hot_id(t, n), &row) && row.state == RES_PREMIGRATED &&
+	    copy_fits(&row, &raw)) {
 		ret->state = RES_PREMIGRATED;
 		ret->obj = row.obj;
 	}
@@ -249,6 +261,7 @@ int tier_layers(struct tier *t, bool (*cb)(void *ctx, const struct tier_layer *l
 	struct layer_set set = {0};
 	int r = layers_scan(hot_root_fd(t->hot), &set);
 
+	heats_drain(t, true);
 	for (size_t i = 0; i < set.n && !r; i++) {
 		struct tier_layer tl = {.l = &set.v[i]};
 		struct measure m = {.t = t, .l = &tl};

@@ -48,6 +48,7 @@ static void tier_free(struct tier *t)
 	janitor_done(t);
 	layerrefs_done(t);
 	pins_done(t);
+	heats_done(t);
 	free(t);
 }
 
@@ -89,6 +90,8 @@ int tier_open(struct tier **ret, const struct config *cfg, struct hot *hot, stru
 		r = make_root(t);
 	if (!r)
 		r = pins_load(t);
+	if (!r)
+		r = heats_load(t);
 	if (!r)
 		r = pause_load(t);
 	if (!r)
@@ -152,12 +155,15 @@ void tier_close(struct tier *t)
 			pthread_join(t->reconcile_thread, NULL);
 	}
 	r = janitor_flush(t);
+	heats_drain(t, true);
 	if (!r)
 		r = overflow_epoch(t);
 	if (!r)
 		r = index_begin(t->ix);
 	if (!r) {
 		r = layers_flush(t);
+		if (!r)
+			r = heats_flush(t);
 		if (r)
 			index_rollback(t->ix);
 		else

@@ -12,6 +12,7 @@
 #ifndef TIER_INT_H
 #define TIER_INT_H
 
+#include "spill/policy.h"
 #include "spill/tier.h"
 #include "trend.h"
 #include <stdatomic.h>
@@ -105,8 +106,7 @@ struct layer_ref {
 	char *key;
 	int64_t last_used_ns; /* wall clock */
 	bool dirty;
-	bool exhausted; /* nothing was left to spill when it was last walked */
-	int64_t walked_ns;
+	struct heat heat;
 };
 
 /* Deferred index changes (see janitor.c). */
@@ -122,7 +122,9 @@ struct defer {
 	struct file_row row;
 };
 
+struct catalog;
 struct fdcache;
+struct heats;
 struct pins;
 
 #define COLD_KEPT 1024 /* objects of stubs that are not open */
@@ -191,15 +193,18 @@ struct tier {
 	pthread_cond_t auto_cond;
 	bool auto_kick;
 	atomic_bool frozen;
-	char parked[160];      /* auto_lock */
-	uint64_t relief;       /* batches that freed space; auto_lock */
-	uint64_t hopeless;     /* rounds that freed nothing; auto_lock */
-	uint64_t looks;        /* at the store's space; auto_lock */
-	bool had_room;         /* in the store, at the last look; auto_lock */
-	unsigned waiters;      /* writers waiting for space; auto_lock */
-	atomic_ullong written; /* bytes, since mount */
-	atomic_bool pressed;   /* the critical mark is reached */
-	atomic_bool stuck;     /* the last round freed nothing */
+	unsigned premigrate_used; /* percent, when that was set; likewise */
+	uint64_t premigrate_ns;   /* no copies ahead of need before; auto_thread's */
+	struct catalog *catalog;  /* what the last plan chose from, or NULL; auto_thread's */
+	char parked[160];         /* auto_lock */
+	uint64_t relief;          /* batches that freed space; auto_lock */
+	uint64_t hopeless;        /* rounds that freed nothing; auto_lock */
+	uint64_t looks;           /* at the store's space; auto_lock */
+	bool had_room;            /* in the store, at the last look; auto_lock */
+	unsigned waiters;         /* writers waiting for space; auto_lock */
+	atomic_ullong written;    /* bytes, since mount */
+	atomic_bool pressed;      /* the critical mark is reached */
+	atomic_bool stuck;        /* the last round freed nothing */
 
 	pthread_mutex_t trend_lock; /* leaf */
 	struct trend trend;         /* written by trend_tick's thread under the lock */
@@ -220,6 +225,7 @@ struct tier {
 		scan_due; /* the scan for an unclean stop was not done: the next mount does it */
 	pthread_mutex_t flush_lock; /* one janitor_flush at a time */
 	struct pins *pins;          /* pin.c */
+	struct heats *heats;        /* heat.c */
 	atomic_llong paused_until;  /* pause.c; wall clock, ns */
 	atomic_bool winding_down;   /* see quiesce.c */
 	atomic_uint working;        /* rounds, trees and scans under way, for status */
@@ -321,6 +327,8 @@ void layer_of_child(struct tier *t, struct node *dir, int dirfd, const char *nam
 		    uint32_t *layer);
 void node_set_layer(struct tier *t, struct node *n, layer_class cls, uint32_t layer);
 void layer_used(struct tier *t, const struct node *n);
+/* A use of a file in it that is no scanner's. */
+void layer_used_at(struct tier *t, uint32_t layer, uint32_t now_sec);
 int64_t layer_last_used(struct tier *t, const struct layer *l);
 uint32_t layer_by_key(struct tier *t, const char *key, bool create);
 /* Write dirty times to the index; inside an open transaction. */
@@ -347,6 +355,18 @@ bool pins_any(const struct tier *t);
 bool pin_keeps(struct tier *t, const char *path, const struct node *n);
 void pins_status(struct tier *t, struct tier_status *ret);
 
+/* ---- heat.c */
+int heats_load(struct tier *t);
+void heats_done(struct tier *t);
+/* Count the uses noted so far: when it is time, or now. */
+void heats_drain(struct tier *t, bool now_please);
+/* Heat of a file as of now; when it was last used and recalled, seconds since 1970 or 0. */
+float heats_of(struct tier *t, uint64_t node, uint32_t now_sec, uint32_t *ret_used,
+	       uint32_t *ret_recalled);
+void heats_recalled(struct tier *t, uint64_t node);
+bool heats_want(struct tier *t, uint64_t *ret_node); /* a stub that is worth a recall */
+int heats_flush(struct tier *t);                     /* [W] */
+
 /* ---- pause.c */
 int pause_load(struct tier *t);
 bool pause_active(struct tier *t);
@@ -366,6 +386,8 @@ enum spill_verdict {
 };
 int spill_batch_new(struct tier *t, unsigned min_age_sec, uint64_t min_size,
 		    struct spill_batch **ret);
+/* Its files keep their data and get a copy: premigrated. Before the first is offered. */
+void spill_batch_copy_only(struct spill_batch *b);
 /* Offer one directory entry. Returns a verdict or -errno (the batch stays usable unless it is a
  * store error, see spill_batch_failed). path is for messages; copied. */
 int spill_batch_add(struct spill_batch *b, int dirfd, const char *name, const char *path);

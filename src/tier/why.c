@@ -2,7 +2,7 @@
  * Why a file is where it is, and what keeps the policy from spilling it. Asks the same questions as
  * spill_batch_add, all of them instead of the first that says no, and changes nothing.
  */
-#include "tier_int.h"
+#include "catalog.h"
 
 #include <fcntl.h>
 #include <linux/fs.h>
@@ -80,6 +80,14 @@ int tier_why(struct tier *t, const char *path, struct tier_why *ret)
 		ret->keeps |= WHY_NO_ID;
 	if (pin_keeps(t, path, n))
 		ret->keeps |= WHY_PINNED;
+	if (path_excluded(t->cfg, path))
+		ret->keeps |= WHY_EXCLUDED;
+	uint32_t now = (uint32_t)(clock_wall_ns() / 1000000000);
+
+	heats_drain(t, true);
+	ret->heat = heats_of(t, node_id(n), now, &ret->used_sec, &ret->recalled_sec);
+	if (ret->recalled_sec && now - ret->recalled_sec < t->cfg->retain_sec)
+		ret->keeps |= WHY_RECALLED;
 	tier_put(t, n);
 	if (!ret->info.layer[0] && !S_ISDIR(st.st_mode))
 		ret->keeps |= t->cfg->spill_all ? 0 : WHY_NO_LAYER;

@@ -70,6 +70,9 @@ int work_spill_file(void *ctx, int dirfd, const char *name, const struct stat *s
 			r = spill_batch_new(k->t, k->min_age_sec, k->min_size, &k->batch);
 			if (r)
 				return r;
+			if (k->copy_only)
+				spill_batch_copy_only(k->batch);
+			k->in_batch = 0;
 			/* asked under spill_lock: see tier_pause */
 			if (k->enough && pause_active(k->t))
 				return WORK_ENOUGH;
@@ -91,7 +94,9 @@ int work_spill_file(void *ctx, int dirfd, const char *name, const struct stat *s
 		no_room(k, path);
 	else if (r < 0)
 		fail(k, path, r);
-	if (!spill_batch_full(k->batch))
+	if (r == SPILL_QUEUED)
+		k->in_batch += (uint64_t)st->st_size;
+	if (!spill_batch_full(k->batch) && (!k->batch_bytes || k->in_batch < k->batch_bytes))
 		return 0;
 	bool alone = spill_batch_alone(k->batch);
 
@@ -121,20 +126,35 @@ int work_spill_tree(struct work *k, const char *path)
 	return r ? r : f;
 }
 
+static int spill_path(struct work *k, const char *path, struct tier_work *ret)
+{
+	struct tier *t = k->t;
+
+	if (atomic_load(&t->frozen))
+		return -EROFS;
+	atomic_fetch_add(&t->working, 1);
+	int r = work_spill_tree(k, path);
+
+	atomic_fetch_sub(&t->working, 1);
+
+	*ret = k->w;
+	return r;
+}
+
 int tier_spill_path(struct tier *t, const char *path, tier_progress_fn fn, tier_note_fn note,
 		    void *ctx, struct tier_work *ret)
 {
 	struct work k = {.t = t, .fn = fn, .note = note, .ctx = ctx};
 
-	if (atomic_load(&t->frozen))
-		return -EROFS;
-	atomic_fetch_add(&t->working, 1);
-	int r = work_spill_tree(&k, path);
+	return spill_path(&k, path, ret);
+}
 
-	atomic_fetch_sub(&t->working, 1);
+int tier_premigrate_path(struct tier *t, const char *path, tier_progress_fn fn, tier_note_fn note,
+			 void *ctx, struct tier_work *ret)
+{
+	struct work k = {.t = t, .fn = fn, .note = note, .ctx = ctx, .copy_only = true};
 
-	*ret = k.w;
-	return r;
+	return spill_path(&k, path, ret);
 }
 
 /* ---- recall

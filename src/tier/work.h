@@ -14,11 +14,13 @@ struct work {
 	struct tier_work w;
 	unsigned min_age_sec;
 	uint64_t min_size;
+	bool copy_only;            /* premigrate */
+	uint64_t batch_bytes;      /* a batch ends early; 0: when it is full */
 	tier_progress_fn fn;       /* may be NULL */
 	tier_note_fn note;         /* may be NULL */
 	bool (*enough)(void *ctx); /* asked after each batch; may be NULL */
 	void *ctx;
-	uint64_t reported_ns;
+	uint64_t reported_ns, in_batch;
 };
 
 int work_spill_file(void *ctx, int dirfd, const char *name, const struct stat *st,

@@ -225,6 +225,8 @@ want 0 "${ctl[@]}" spill "$dir/b"
 says 'spilled 1 file, 98 KiB -> 24 KiB stored, freed 100 KiB; 0 busy, 0 failed'
 want 0 "${ctl[@]}" recall "$dir/b" "$dir/a.spilled"
 says 'recalled 1 file, 98 KiB; 0 busy, 0 failed'
+want 0 "${ctl[@]}" premigrate "$dir/b"
+says 'premigrated 1 file, 98 KiB -> 24 KiB stored; 0 busy, 0 failed'
 want 0 "${ctl[@]}" -q spill "$dir/b"
 [[ ! -s $out && ! -s $err ]] || fail "-q is not quiet"
 want 23 "${ctl[@]}" spill "$dir/sub"

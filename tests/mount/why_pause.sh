@@ -65,7 +65,7 @@ t_umount "$dir"
 t_spillfs "$store" "$dir"
 t_want 0 pause -m "$dir"
 t_umount "$dir"
-t_spillfs "$store" "$dir" auto=on,min-age=0,high=2,low=1,interval=1
+t_spillfs "$store" "$dir" auto=on,min-age=0,high=2,low=1,interval=1,retain=0
 t_want 0 status --json -m "$dir"
 t_check "paused" "$(jq -c '[.paused, .paused_until, .busy]' "$out")" '[true,null,false]'
 t_want 0 status -m "$dir"

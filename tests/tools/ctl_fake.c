@@ -247,6 +247,12 @@ int tier_spill_path(struct tier *t, const char *path, tier_progress_fn fn, tier_
 	return err ? err : m.err;
 }
 
+int tier_premigrate_path(struct tier *t, const char *path, tier_progress_fn fn, tier_note_fn note,
+			 void *ctx, struct tier_work *ret)
+{
+	return tier_spill_path(t, path, fn, note, ctx, ret);
+}
+
 int tier_recall_path(struct tier *t, const char *path, tier_progress_fn fn, tier_note_fn note,
 		     void *ctx, struct tier_work *ret)
 {

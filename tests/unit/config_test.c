@@ -115,6 +115,16 @@ TEST(messages)
 		{"pack-size=2G", "pack-size=2G: must be between 1M and 1G"},
 		{"pack-size=big", "pack-size=big: must be bytes, or a number with K, M, G or T"},
 		{"store-size=1M", "store-size=1M must not be below pack-size=128M (set both)"},
+		{"premigrate=75", "premigrate=75 must be below high=75 (0: never)"},
+		{"premigrate=99", "premigrate=99: must be between 0 and 98"},
+		{"premigrate=0", ""},
+		{"high=40,low=30", ""}, /* the default gives way */
+		{"rate=fast", "rate=fast: must be bytes, or a number with K, M, G or T"},
+		{"half-life=1s", "half-life=1s: must be between 1m and 365d"},
+		{"retain=31d", "retain=31d: must be between 0 and 30d"},
+		{"exclude=a*:b", ""},
+		{"exclude=\"a,b\"", "exclude: must be shorter than 256 bytes, without commas, "
+				    "quotes and newlines"},
 		{"auto=yes", "auto=yes: must be off or on"},
 		{"kubelet=on", "kubelet=on: must be auto, anchor or off"},
 		{"passthrough=yes", "passthrough=yes: must be auto, on or off"},
@@ -205,7 +215,8 @@ TEST(format_defaults)
 	s = config_format(&c);
 	CHECK_STR(
 		s,
-		"rw,dev,suid,exec,atime,high=75,low=65,critical=82,auto=on,spill=layers,min-age=1m,"
+		"rw,dev,suid,exec,atime,high=75,low=65,critical=82,premigrate=50,rate=50M,"
+		"retain=10m,half-life=12h,auto=on,spill=layers,min-age=1m,"
 		"min-size=1,store-size=0,store-grace=5m,pack-size=128M,level=3,threads=0,interval="
 		"5s,supervisor="
 		"on,overflow=off,passthrough="
@@ -222,7 +233,8 @@ TEST(format_reads_back)
 	CHECK_EQ(config_parse_opts(
 			 &a,
 			 "ro,nodev,noatime,debug,min-age=61s,min-size=1023,pack-size=1025K,"
-			 "store-size=9223372036854775807,auto=off,spill=all,low=0",
+			 "store-size=9223372036854775807,exclude=lib/"
+			 "*:*.log,rate=0,auto=off,spill=all,low=0",
 			 &msg),
 		 0);
 	s = config_format(&a);

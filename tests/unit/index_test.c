@@ -677,6 +677,46 @@ static void *two_writers(void *arg)
 	return (void *)(intptr_t)r;
 }
 
+TEST(heat_of_files_and_layers)
+{
+	static const uint64_t nodes[] = {7, 1ull << 32 | 5, UINT64_MAX};
+	char *dir = fresh_dir();
+	struct heat_row v[4];
+	struct index *ix = NULL;
+	uint32_t score;
+
+	CHECK_EQ(index_open(&ix, dir, true, false), 0);
+	CHECK_EQ(index_begin(ix), 0);
+	for (uint32_t i = 0; i < 3; i++)
+		CHECK_EQ(index_heat_set(ix, &(struct heat_row){nodes[i], i, 9, UINT32_MAX}), 0);
+	CHECK_EQ(index_heat_set(ix, &(struct heat_row){7, 1500, 10, 0}), 0);
+	CHECK_EQ(index_layer_used_set(ix, "a", 1), 0);
+	CHECK_EQ(index_layer_score_set(ix, "a", 77), 0);
+	CHECK_EQ(index_layer_score_set(ix, "nonesuch", 77), 0);
+	CHECK_EQ(index_layer_used_set(ix, "a", 2), 0); /* does not forget it */
+	CHECK_EQ(index_layer_used_set(ix, "b", 2), 0);
+	CHECK_EQ(index_commit(ix), 0);
+	index_close(ix);
+	CHECK_EQ(index_open(&ix, dir, false, false), 0);
+	CHECK_EQ(index_layer_score_get(ix, "a", &score), 0);
+	CHECK_EQ(score, 77);
+	CHECK_EQ(index_layer_score_get(ix, "b", &score), 0);
+	CHECK_EQ(score, 0);
+	CHECK_EQ(index_layer_score_get(ix, "nonesuch", &score), -ENOENT);
+	CHECK_EQ(index_heat_list(ix, NULL, v, 2), 2);
+	CHECK_EQ(v[0].node, UINT64_MAX); /* in SQLite's order, where numbers have a sign */
+	CHECK_EQ(v[0].recalled_sec, UINT32_MAX);
+	CHECK_EQ(v[1].score, 1500);
+	CHECK_EQ(index_heat_list(ix, &v[1].node, v, 4), 1);
+	CHECK_EQ(v[0].node, nodes[1]);
+	CHECK_EQ(index_begin(ix), 0);
+	CHECK_EQ(index_heat_del(ix, 7), 0);
+	CHECK_EQ(index_heat_del(ix, 7), 0);
+	CHECK_EQ(index_commit(ix), 0);
+	CHECK_EQ(index_heat_list(ix, NULL, v, 4), 2);
+	index_close(ix);
+}
+
 TEST(writers_take_turns)
 {
 	struct index *ix = NULL;
