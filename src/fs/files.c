@@ -282,6 +282,7 @@ void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse
 	ssize_t n = own < 0 ? tier_read(t, file, buf, size, (uint64_t)off)
 			    : tier_read_direct(t, file, own, buf, size, (uint64_t)off);
 
+	tier_file_fd_put(&h); /* once it is answered, a RELEASE may free the file */
 	if (n < 0)
 		reply_err(req, (int)n);
 	else
@@ -389,6 +390,7 @@ void op_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t size, off_
 
 	if (kill)
 		suidgid_gone(f, ino);
+	tier_file_fd_put(&h); /* once it is answered, a RELEASE may free the file */
 	if (n < 0 && direct)
 		side_effect_note(req, ino, DIRECT_WRITE_FAILED);
 	if (n < 0)
@@ -433,6 +435,7 @@ void op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, off_t len
 	} while (r == -EINTR || (r == -ENOSPC && waits++ < SPACE_WAIT_MAX && wait_space(f, 0)));
 	if (kill)
 		suidgid_gone(f, ino);
+	tier_file_fd_put(&h);
 	reply_err(req, r);
 }
 
@@ -459,6 +462,8 @@ void op_copy_file_range(fuse_req_t req, fuse_ino_t ino_in, off_t off_in,
 
 	if (fd_in < 0 ||
 	    fd_out < 0) { /* EXDEV (source is a stub): the kernel copies through its page cache */
+		tier_file_fd_put(&h_in);
+		tier_file_fd_put(&h_out);
 		reply_err(req, fd_in < 0 ? fd_in : fd_out);
 		return;
 	}
@@ -467,6 +472,8 @@ void op_copy_file_range(fuse_req_t req, fuse_ino_t ino_in, off_t off_in,
 
 	if (kill)
 		suidgid_gone(f, ino_out);
+	tier_file_fd_put(&h_in);
+	tier_file_fd_put(&h_out);
 	if (n < 0)
 		reply_err(req, (int)n);
 	else
