@@ -123,6 +123,8 @@ struct index_totals {
 	uint64_t db_bytes; /* index.db and its WAL on disk */
 };
 int index_totals(struct index *ix, struct index_totals *ret);
+/* Logical bytes of premigrated and of spilled files, from memory alone. */
+void index_logical_bytes(struct index *ix, uint64_t *ret_premigrated, uint64_t *ret_spilled);
 
 /* ---- layers and heat: last use per layer, survives restarts
  * ----------------------------------------- */

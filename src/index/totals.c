@@ -90,3 +90,11 @@ int index_totals(struct index *ix, struct index_totals *ret)
 	ret->db_bytes = bytes;
 	return 0;
 }
+
+void index_logical_bytes(struct index *ix, uint64_t *ret_premigrated, uint64_t *ret_spilled)
+{
+	pthread_mutex_lock(&ix->totals_lock);
+	*ret_premigrated = ix->totals.premigrated_logical_bytes;
+	*ret_spilled = ix->totals.spilled_logical_bytes;
+	pthread_mutex_unlock(&ix->totals_lock);
+}

@@ -333,6 +333,7 @@ int premigrate(struct spill_batch *b, int fd, struct node *n, struct stat *st, i
 
 	*ret_snap = clock_wall_ns();
 	*ret = premigrated(b, n, st, ret_snap);
+	b->had_copy = *ret;
 	if (*ret)
 		return b->copy_only ? -EALREADY : 0;
 	*ret_snap = clock_wall_ns();

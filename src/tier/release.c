@@ -212,7 +212,10 @@ static void punch(struct tier *t, struct release_entry *e)
 	node_lock(t, n);
 	node_busy_clear(t, n);
 	node_unlock(t, n);
-	store_moved(t->store, e->freed_bytes);
+	if (e->had_copy)
+		atomic_fetch_sub(&t->releasing_bytes, (long long)mk.size);
+	else
+		store_moved(t->store, e->freed_bytes);
 	atomic_fetch_add(&t->n_spilled_bytes, mk.size);
 }
 

@@ -270,6 +270,7 @@ int spill_batch_add_fd(struct spill_batch *b, int taken, const char *path)
 		.fd = -1,
 		.st = st,
 		.snap_ns = snap,
+		.had_copy = b->had_copy,
 		.path = strdup(path),
 	};
 	b->v[b->n++] = e;

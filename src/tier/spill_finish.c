@@ -279,6 +279,11 @@ int spill_batch_finish(struct spill_batch *b, struct tier_work *w, tier_note_fn 
 		if (r && nlens)
 			log_err("spilling: the index cannot be written: %s", strerror(-r));
 	}
+	if (!r && b->copy_only)
+		store_moved(t->store, UINT64_MAX); /* the index counts them now */
+	for (size_t i = 0; !r && !b->copy_only && i < b->n; i++)
+		if (b->v[i]->rel.had_copy)
+			atomic_fetch_add(&t->releasing_bytes, b->v[i]->rel.st.st_size);
 	if (!r && b->n && !b->copy_only)
 		r = epoch_hot_set(t, epoch);
 	for (size_t i = 0; !r && b->copy_only && i < b->n; i++) {
@@ -311,6 +316,7 @@ int spill_batch_finish(struct spill_batch *b, struct tier_work *w, tier_note_fn 
 	}
 	if (!r)
 		w->bytes_stored += stored;
+	atomic_store(&t->releasing_bytes, 0);
 	batch_free(b); /* while no other batch can look at the nodes' flags */
 	pthread_mutex_unlock(&t->spill_lock);
 	return r;

@@ -14,7 +14,7 @@
 #define PROBE_MS 10000 /* and a read that reaches its disk */
 /* Of what the store can take, at most one part in so many goes to headers, directories and index
  * rows: a frame of 128 KiB has 50 bytes of them, a file about 250, and on xfs its inode. */
-#define OVERHEAD_SHARE 96
+#define OVERHEAD_SHARE 72
 
 static int ask(struct tier *t, uint64_t *probed_ns)
 {
@@ -91,6 +91,19 @@ bool tier_space(struct tier *t, struct store_space *ret, unsigned *ret_silent_se
 					     ASK_MS * UINT64_C(2000000);
 }
 
+/* Bytes in the store that are copies of data which is in the hot tier, too, and which that gives
+ * back when somebody needs space; at the store's usual ratio. Never more than it gives back. */
+static uint64_t copies(struct tier *t, uint64_t stored)
+{
+	uint64_t copied, spilled;
+
+	index_logical_bytes(t->ix, &copied, &spilled);
+	copied += (uint64_t)MAX(atomic_load(&t->releasing_bytes), 0);
+	if (!copied)
+		return 0;
+	return (uint64_t)((double)copied * MIN(1.0, (double)stored / (double)(copied + spilled)));
+}
+
 void tier_statfs(struct tier *t, struct statvfs *ret)
 {
 	struct store_space sp;
@@ -102,9 +115,11 @@ void tier_statfs(struct tier *t, struct statvfs *ret)
 	if (!ret->f_frsize || !tier_space(t, &sp, &silent))
 		return;
 	/* What a batch has written is still in the hot tier, too, until that is punched: it is
-	 * counted once. The frames, the directories and the index that go with it are no user's. */
+	 * counted once, and so is what was copied ahead. The frames, the directories and the index
+	 * that go with it are no user's. */
 	uint64_t all = sp.stored_bytes + sp.free_bytes, room = sp.free_bytes + sp.moving_bytes;
 
+	room += copies(t, sp.stored_bytes - MIN(sp.stored_bytes, sp.moving_bytes));
 	room -= MIN(room, all) / OVERHEAD_SHARE;
 	ret->f_blocks += all / ret->f_frsize;
 	ret->f_bfree += room / ret->f_frsize;

@@ -223,12 +223,13 @@ struct tier {
 	atomic_bool regular_known;
 	atomic_bool
 		scan_due; /* the scan for an unclean stop was not done: the next mount does it */
-	pthread_mutex_t flush_lock; /* one janitor_flush at a time */
-	struct pins *pins;          /* pin.c */
-	struct heats *heats;        /* heat.c */
-	atomic_llong paused_until;  /* pause.c; wall clock, ns */
-	atomic_bool winding_down;   /* see quiesce.c */
-	atomic_uint working;        /* rounds, trees and scans under way, for status */
+	pthread_mutex_t flush_lock;   /* one janitor_flush at a time */
+	struct pins *pins;            /* pin.c */
+	struct heats *heats;          /* heat.c */
+	atomic_llong paused_until;    /* pause.c; wall clock, ns */
+	atomic_llong releasing_bytes; /* of files that have a copy and lose their hot data now */
+	atomic_bool winding_down;     /* see quiesce.c */
+	atomic_uint working;          /* rounds, trees and scans under way, for status */
 };
 
 /* ---- node.c */
@@ -408,6 +409,7 @@ struct release_entry {
 	bool cancelled;  /* set by an open, under the node lock */
 	bool started;    /* marker SPILLING was set */
 	bool done;       /* stub now */
+	bool had_copy;   /* from before this batch */
 	int err;         /* why not */
 	struct stat st;  /* snapshot */
 	int64_t snap_ns; /* when it was taken */
