@@ -14,7 +14,7 @@
 #define PROBE_MS 10000 /* and a read that reaches its disk */
 /* Of what the store can take, at most one part in so many goes to headers, directories and index
  * rows: a frame of 128 KiB has 50 bytes of them, a file about 250, and on xfs its inode. */
-#define OVERHEAD_SHARE 72
+#define OVERHEAD_SHARE 54
 
 static int ask(struct tier *t, uint64_t *probed_ns)
 {
