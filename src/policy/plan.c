@@ -18,6 +18,14 @@ unsigned policy_used_percent(const struct statvfs *sv)
 	return all ? (unsigned)((used * 100 + all - 1) / all) : 100;
 }
 
+uint64_t policy_room(const struct statvfs *sv, unsigned mark)
+{
+	uint64_t used = (uint64_t)sv->f_blocks - sv->f_bfree, all = used + sv->f_bavail;
+	uint64_t until = all / 100 * mark;
+
+	return until > used ? (until - used) * sv->f_frsize : 0;
+}
+
 bool policy_at_brim(const struct statvfs *sv)
 {
 	uint64_t all = (uint64_t)sv->f_blocks * sv->f_frsize;

@@ -7,7 +7,8 @@
  * never refused there. Mediated are: stubs, and whoever opens such a file while one of its readers
  * has it open still; writers that append; and writers while the disk is nearly full: they can be
  * made to wait, or to go on in the store
- * (DESIGN.md section 8); so are those of an engine's ingest directory.
+ * (DESIGN.md section 8); so are those of an engine's ingest directory, and of new files that may
+ * outgrow the hot tier.
  *
  * A shared mapping outlives its RELEASE. While one may be left that can be written to, the file
  * stays passthrough, as the pages that a mediated reader would be served from would not follow it,
@@ -88,6 +89,12 @@ static bool disk_is_tight(struct tier *t)
 	return t->cfg->auto_spill && auto_used(t) >= t->cfg->high;
 }
 
+/* A new file may get any size, and one that passes us by cannot go on in the store. */
+static bool may_outgrow(const struct tier *t, const struct node *n)
+{
+	return t->cfg->overflow && t->cfg->auto_spill && (n->layer || !atomic_load(&t->roomy));
+}
+
 /* What the hot file system would say to an open for writing (chattr +i, +a): the kernel would make
  * EIO of it. */
 static int may_write(int fd, int flags)
@@ -144,7 +151,7 @@ static int pass(struct tier *t, struct node *n, int flags, int fd)
 	 */
 	bool through =
 		is_writing(flags) && (disk_is_tight(t) || flags & O_APPEND ||
-				      layers_class_ingest(n->cls) || (made && t->cfg->overflow));
+				      layers_class_ingest(n->cls) || (made && may_outgrow(t, n)));
 
 	if (!r && !n->backing && !(through && unmapped(t, n))) {
 		int id = backing_open(t, fd);

@@ -140,6 +140,7 @@ struct tier {
 	atomic_bool pass_off;          /* given up: the kernel refuses */
 	atomic_uint used;              /* percent of the hot tier, as last seen */
 	_Atomic uint64_t used_ns;      /* when that was */
+	atomic_bool roomy;             /* one file will hardly outgrow what is left */
 	atomic_bool brim;              /* what is left is for names and attributes */
 	_Atomic uint64_t brim_from_ns; /* until then it is for everybody */
 	tier_attr_fn attr_changed;

@@ -92,7 +92,9 @@ t_need_tool()
 t_init()
 {
 	[[ $(id -u) == 0 ]] || skip "needs root"
-	if [[ $(readlink /proc/self/ns/mnt) == "$(readlink /proc/1/ns/mnt)" ]]; then
+	local first
+	first=$(readlink /proc/1/ns/mnt) # may be hidden from us
+	if [[ $(readlink /proc/self/ns/mnt) == "$first" || (-z $first && -z ${T_UNSHARED:-}) ]]; then
 		[[ -z ${T_UNSHARED:-} ]] || skip "cannot leave the mount namespace of pid 1"
 		T_UNSHARED=1 exec unshare -m --propagation private "$0" "${T_ARGS[@]}"
 	fi

@@ -82,9 +82,9 @@ t_umount "$DIR"
 over=$(echo "$STORE"/overflow/*)
 dd if=/dev/urandom of="$over" bs=64K count=3 conv=notrunc status=none
 # Put together without a daemon.
-t_want 0 export --store "$STORE" --hot "$(t_hot "$DIR")" "$T_TMP/out"
-cmp "$T_TMP/big" "$T_TMP/out/${blob#"$DIR"/}" || fail "not as written in an offline export"
-rm -r "$T_TMP/out"
+t_want 0 export --store "$STORE" --hot "$(t_hot "$DIR")" "$T_TMP/exported"
+cmp "$T_TMP/big" "$T_TMP/exported/${blob#"$DIR"/}" || fail "not as written in an offline export"
+rm -r "$T_TMP/exported"
 t_spillfs "$STORE" "$DIR" overflow=on,auto=on,interval=1s,min-age=1h
 t_check "state after mounting again" "$(state "$blob")" partial
 cmp "$T_TMP/big" "$blob" || fail "not as written after mounting again (or half a chunk counts)"
