@@ -89,10 +89,12 @@ static bool disk_is_tight(struct tier *t)
 	return t->cfg->auto_spill && auto_used(t) >= t->cfg->high;
 }
 
-/* A new file may get any size, and one that passes us by cannot go on in the store. */
-static bool may_outgrow(const struct tier *t, const struct node *n)
+/* A new file may get any size, and one that passes us by cannot go on in the store. Nor can one
+ * that is there already, and may grow: that matters when there is little room. */
+static bool may_outgrow(const struct tier *t, const struct node *n, bool made)
 {
-	return t->cfg->overflow && t->cfg->auto_spill && (n->layer || !atomic_load(&t->roomy));
+	return t->cfg->overflow && t->cfg->auto_spill &&
+	       ((made && n->layer) || !atomic_load(&t->roomy));
 }
 
 /* What the hot file system would say to an open for writing (chattr +i, +a): the kernel would make
@@ -151,7 +153,7 @@ static int pass(struct tier *t, struct node *n, int flags, int fd)
 	 */
 	bool through =
 		is_writing(flags) && (disk_is_tight(t) || flags & O_APPEND ||
-				      layers_class_ingest(n->cls) || (made && may_outgrow(t, n)));
+				      layers_class_ingest(n->cls) || may_outgrow(t, n, made));
 
 	if (!r && !n->backing && !(through && unmapped(t, n))) {
 		int id = backing_open(t, fd);

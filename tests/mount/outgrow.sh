@@ -123,7 +123,7 @@ cmp "$T_TMP/big" "$LAYER/big" || fail "the large file is not as written"
 rm "$LAYER/big"
 a=$(us)
 fio --name=random --filename="$LAYER/random" --rw=randwrite --bs=256k --size=$((3 * HOT))m --verify=crc32c --do_verify=1 \
-	--verify_fatal=1 --randseed=7 --verify_state_save=0 --fallocate=none --create_on_open=1 >"$T_TMP/fio.out" 2>&1 ||
+	--verify_fatal=1 --randseed=7 --verify_state_save=0 --fallocate=none >"$T_TMP/fio.out" 2>&1 ||
 	fail "random writes: $(tail -n 3 "$T_TMP/fio.out")"
 b=$(us)
 echo "random writes of $((3 * HOT)) MiB, and read back: $(((b - a) / 1000)) ms"
