@@ -76,8 +76,10 @@ TEST(migration)
 	index_close(ix);
 	snprintf(path, sizeof(path), "%s/index.db", dir);
 	CHECK_EQ(sqlite3_open(path, &db), SQLITE_OK);
-	CHECK_EQ(sqlite3_exec(db, "DROP TABLE pin; DROP TABLE heat; PRAGMA user_version = 2", NULL,
-			      NULL, NULL),
+	CHECK_EQ(sqlite3_exec(db,
+			      "DROP TABLE pin; DROP TABLE heat; ALTER TABLE layer DROP COLUMN "
+			      "score; PRAGMA user_version = 2",
+			      NULL, NULL, NULL),
 		 SQLITE_OK);
 	sqlite3_close(db);
 	CHECK_EQ(index_open(&ix, dir, false, false), 0);
