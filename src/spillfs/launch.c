@@ -29,6 +29,15 @@ static bool write_proc(const char *path, const char *text)
 	return fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text);
 }
 
+static bool hardened;
+
+void launch_warn(void)
+{
+	if (!hardened)
+		log_warn("no CAP_SYS_RESOURCE: when memory is short, the kernel may end the daemon "
+			 "(the next one takes over) or make it wait for its own writes");
+}
+
 /* Best effort all of it; a test or a container may not be allowed to. */
 static void harden(void)
 {
@@ -44,9 +53,7 @@ static void harden(void)
 	/* Memory reclaim may need us to write: we must not wait for reclaim, nor be its victim. */
 	bool flusher = !prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0);
 
-	if (!write_proc("/proc/self/oom_score_adj", "-1000") || !flusher)
-		log_warn("no CAP_SYS_RESOURCE: when memory is short, the kernel may end the daemon "
-			 "(the next one takes over) or make it wait for its own writes");
+	hardened = write_proc("/proc/self/oom_score_adj", "-1000") && flusher;
 	if (!getrlimit(RLIMIT_NOFILE, &rl)) {
 		rl.rlim_cur = rl.rlim_max;
 		setrlimit(RLIMIT_NOFILE, &rl);

@@ -17,6 +17,8 @@ struct report {
  * once. */
 typedef int (*launch_fn)(void *ctx, struct report *rep, struct outcome *o);
 
+/* Say once that a mount stands, what the process was not allowed to be. */
+void launch_warn(void);
 /* Run fn in this process (foreground), or in a child, returning when the child is usable or has
  * failed. o says how it went; in the child this does not return. */
 void launch(bool foreground, bool debug, launch_fn fn, void *ctx, struct outcome *o);

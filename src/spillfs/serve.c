@@ -12,6 +12,7 @@
 #include "serve.h"
 
 #include "daemon.h"
+#include "launch.h"
 #include "spill/durable.h"
 #include "spill/fs.h"
 #include "spill/mnt.h"
@@ -231,6 +232,8 @@ static int run_mounted(struct server *v, struct report *rep, struct outcome *o)
 		report_ready(rep);
 		log_info("%s %s, store %s", v->life->resume ? "took over" : "mounted", v->dir,
 			 v->d.cfg->store);
+		if (!v->life->resume)
+			launch_warn();
 		if (!wait_end(v, 0)) {
 			if (atomic_load(&v->restart)) {
 				tier_quiesce(v->d.tier, QUIESCE_MS);
