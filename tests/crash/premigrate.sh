@@ -3,6 +3,7 @@
 # Premigrating one file of each kind, the daemon dying at each durable step: no file is touched, whatever became of the
 # copies.
 # timeout: 600
+# parallel: yes
 . "$(dirname "$0")/../lib/lib.sh"
 . "$(dirname "$0")/../lib/crash.sh"
 c_prepare()

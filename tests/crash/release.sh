@@ -3,6 +3,7 @@
 # Freeing the space of premigrated files (one of each kind, one of them changed since), the daemon dying at each durable
 # step: the copies were made by a daemon before, are believed without being read again, and every file is whole.
 # timeout: 600
+# parallel: yes
 . "$(dirname "$0")/../lib/lib.sh"
 . "$(dirname "$0")/../lib/crash.sh"
 c_prepare()

@@ -4,6 +4,7 @@
 # turn, and meanwhile the file is opened and read, written, emptied, replaced, deleted. Each must work and give what a
 # plain file would give, then and after mounting again.
 # timeout: 500
+# parallel: yes
 . "$(dirname "$0")/../lib/lib.sh"
 t_init
 T_SUPERVISOR=off # the daemon itself is what is killed or stopped

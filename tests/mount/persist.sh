@@ -3,6 +3,7 @@
 # What is spilled is there again after umount and mount, and after kill -9; in between nobody sees a stub, and nobody
 # can write on the guard.
 # timeout: 300
+# parallel: yes
 . "$(dirname "$0")/../lib/lib.sh"
 . "$(dirname "$0")/../lib/awkward.sh"
 t_init

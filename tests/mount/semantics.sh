@@ -3,6 +3,7 @@
 # Every feature of the file system that engines, package managers, databases and compilers use, one by one, on the
 # plain hot file system and on the mount: the same facts come out.
 # timeout: 600
+# parallel: yes
 . "$(dirname "$0")/../lib/lib.sh"
 t_init
 t_need_tool semcheck treesum

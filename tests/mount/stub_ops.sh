@@ -3,6 +3,7 @@
 # What can be done to a stub: names, owners and attributes without bringing its data back; writes of each kind
 # with the right data after; and its object is freed when the last name is gone.
 # timeout: 300
+# parallel: yes
 . "$(dirname "$0")/../lib/lib.sh"
 t_init
 t_need_daemon
