@@ -118,13 +118,13 @@ int index_pack_list(struct index *ix, struct pack_row **ret,
 struct index_totals {
 	uint64_t files_premigrated, files_spilled; /* SPILLING and RECALLING count as spilled */
 	uint64_t spilled_logical_bytes;            /* sizes of spilled files, per file */
-	uint64_t premigrated_logical_bytes;
+	uint64_t premigrated_data_bytes;
 	uint64_t objects;
 	uint64_t db_bytes; /* index.db and its WAL on disk */
 };
 int index_totals(struct index *ix, struct index_totals *ret);
-/* Logical bytes of premigrated and of spilled files, from memory alone. */
-void index_logical_bytes(struct index *ix, uint64_t *ret_premigrated, uint64_t *ret_spilled);
+/* Bytes of data of premigrated files, and logical ones of spilled files; from memory alone. */
+void index_moved_bytes(struct index *ix, uint64_t *ret_premigrated, uint64_t *ret_spilled);
 
 /* ---- layers and heat: last use per layer, survives restarts
  * ----------------------------------------- */

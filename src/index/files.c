@@ -84,8 +84,8 @@ int index_file_get(struct index *ix, struct hot_id id, struct file_row *ret)
 	return r;
 }
 
-/* Logical size of an object, inside the transaction. */
-static int object_size(struct index *ix, struct obj_id obj, uint64_t *ret)
+/* Logical size of an object, and how much of it is data, inside the transaction. */
+static int object_size(struct index *ix, struct obj_id obj, uint64_t *ret, uint64_t *ret_data)
 {
 	sqlite3_stmt *st;
 	int r = ix_wstmt(ix, SQL_OBJ_SIZE, &st);
@@ -97,6 +97,8 @@ static int object_size(struct index *ix, struct obj_id obj, uint64_t *ret)
 	if (r <= 0)
 		return r < 0 ? r : -ENOENT;
 	r = ix_col_u64(st, 0, ret);
+	if (r == 0)
+		r = ix_col_u64(st, 1, ret_data);
 	ix_reset(st);
 	return r;
 }
@@ -104,15 +106,15 @@ static int object_size(struct index *ix, struct obj_id obj, uint64_t *ret)
 /* Count a row in (sign 1) or out (-1) of the totals. */
 static int account(struct index *ix, const struct file_row *f, int sign)
 {
-	uint64_t size = 0;
+	uint64_t size = 0, data = 0;
 	int r;
 
-	r = object_size(ix, f->obj, &size);
+	r = object_size(ix, f->obj, &size, &data);
 	if (r < 0 && r != -ENOENT)
 		return r;
 	if (f->state == RES_PREMIGRATED) {
 		ix->txn.premigrated += sign;
-		ix->txn.premigrated_bytes += sign > 0 ? size : -size;
+		ix->txn.premigrated_bytes += sign > 0 ? data : -data;
 		return 0;
 	}
 	ix->txn.spilled += sign;
@@ -125,12 +127,12 @@ int index_file_put(struct index *ix, const struct file_row *f)
 	uint8_t snap[SNAP_LEN];
 	struct file_row old;
 	sqlite3_stmt *st;
-	uint64_t size;
+	uint64_t size, data;
 	int r;
 
 	if (!state_valid(f->state) || f->id.ino > INT64_MAX || f->obj.v > INT64_MAX)
 		return -EINVAL;
-	r = object_size(ix, f->obj, &size);
+	r = object_size(ix, f->obj, &size, &data);
 	if (r < 0)
 		return r;
 	r = file_get(&ix->w, f->id, &old);

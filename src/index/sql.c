@@ -17,7 +17,7 @@ static const char *const text[SQL_N] = {
 			 " ON CONFLICT(k) DO UPDATE SET v = excluded.v",
 
 	[SQL_OBJ_GET] = "SELECT " OBJ_COLUMNS " FROM object WHERE id = ?1",
-	[SQL_OBJ_SIZE] = "SELECT size FROM object WHERE id = ?1",
+	[SQL_OBJ_SIZE] = "SELECT size, coalesce(stream, size) FROM object WHERE id = ?1",
 	[SQL_OBJ_REFS] = "SELECT refs FROM object WHERE id = ?1",
 	[SQL_OBJ_SET_REFS] = "UPDATE object SET refs = ?2 WHERE id = ?1",
 	/* The planner knows the indexed expression again only if it cannot replace h0 in it by its
@@ -57,8 +57,9 @@ static const char *const text[SQL_N] = {
 				" WHERE state = ?4 AND (ino, gen) > (?1, ?2)"
 				" ORDER BY ino, gen LIMIT ?3",
 	[SQL_FILE_BY_OBJ] = "SELECT " FILE_COLUMNS " FROM file WHERE obj = ?1 LIMIT ?2",
-	[SQL_FILE_COPIED_SIZES] = "SELECT o.size FROM file f INDEXED BY file_state"
-				  " LEFT JOIN object o ON o.id = f.obj WHERE f.state = 1",
+	[SQL_FILE_COPIED_SIZES] =
+		"SELECT coalesce(o.stream, o.size) FROM file f INDEXED BY file_state"
+		" LEFT JOIN object o ON o.id = f.obj WHERE f.state = 1",
 	[SQL_FILE_SPILLED_SIZES] = "SELECT o.size FROM file f LEFT JOIN object o ON o.id = f.obj"
 				   " WHERE f.state IS NULL OR f.state <> 1",
 	/* A tombstone whose row is still there is one reference, not two. */

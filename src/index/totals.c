@@ -51,7 +51,7 @@ int ix_totals_count(struct index *ix)
 
 	if (r == 0)
 		r = count_sizes(&ix->w, SQL_FILE_COPIED_SIZES, &t.files_premigrated,
-				&t.premigrated_logical_bytes);
+				&t.premigrated_data_bytes);
 	if (r == 0)
 		r = count_sizes(&ix->w, SQL_FILE_SPILLED_SIZES, &t.files_spilled,
 				&t.spilled_logical_bytes);
@@ -67,7 +67,7 @@ void ix_totals_apply(struct index *ix)
 
 	pthread_mutex_lock(&ix->totals_lock);
 	t->files_premigrated += (uint64_t)d->premigrated;
-	t->premigrated_logical_bytes += d->premigrated_bytes;
+	t->premigrated_data_bytes += d->premigrated_bytes;
 	t->files_spilled += (uint64_t)d->spilled;
 	t->spilled_logical_bytes += d->spilled_bytes;
 	t->objects += (uint64_t)d->objects;
@@ -91,10 +91,10 @@ int index_totals(struct index *ix, struct index_totals *ret)
 	return 0;
 }
 
-void index_logical_bytes(struct index *ix, uint64_t *ret_premigrated, uint64_t *ret_spilled)
+void index_moved_bytes(struct index *ix, uint64_t *ret_premigrated, uint64_t *ret_spilled)
 {
 	pthread_mutex_lock(&ix->totals_lock);
-	*ret_premigrated = ix->totals.premigrated_logical_bytes;
+	*ret_premigrated = ix->totals.premigrated_data_bytes;
 	*ret_spilled = ix->totals.spilled_logical_bytes;
 	pthread_mutex_unlock(&ix->totals_lock);
 }

@@ -266,8 +266,11 @@ static void watch(struct super *s)
 	       EV_TIMEOUT) {
 		if (s->trial && !s->asked && !trial_ms(s))
 			upgrade_follow(s);
-		if (!hangs(s))
+		if (!hangs(s)) {
+			if (s->since_ns + UINT64_C(1000000000) > clock_mono_ns())
+				s->told_stuck = false; /* it gets on again */
 			continue;
+		}
 		if (stuck_in_kernel(s->child)) {
 			if (!s->told_stuck)
 				log_err("the daemon waits for a disk that does not answer: what "
@@ -454,8 +457,9 @@ static int lives(struct super *s, life_fn fn, void *ctx, struct report *rep, str
 			*o = said;
 			return -1;
 		}
-		/* What it writes may be beyond us, should we have to go on as we are. */
-		back = back || (upgrade && ready);
+		/* What it has written, ready or not, may be beyond us should we have to go on as we
+		 * are. */
+		back = back || upgrade;
 		if (upgrade && !ready) {
 			upgrade_refused(s, said.msg);
 			upgrade = false;

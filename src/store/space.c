@@ -16,6 +16,7 @@
 
 #define RESERVE_MAX   (UINT64_C(16) << 20)
 #define RESERVE_SHARE 32 /* of small disks */
+#define AHEAD_PACKS   16 /* a batch writes to one or two */
 
 static uint64_t index_bytes(const struct store *s)
 {
@@ -37,19 +38,28 @@ static uint64_t reserve(const struct store *s, uint64_t total)
 }
 
 /* What xfs has given to the packs being written beyond what was written: it comes back when the
- * batch is over. */
-static uint64_t ahead_locked(struct store *s)
+ * batch is over. The disk is asked without the lock that readers need. */
+static uint64_t ahead(struct store *s)
 {
-	uint64_t disk = 0, ours = atomic_load(&s->batch_bytes);
+	uint64_t disk = 0, ours;
+	uint32_t no[AHEAD_PACKS];
 	struct stat st;
 	char name[16];
+	size_t n = 0;
 
-	for (size_t i = 0; i < s->npacks; i++) {
-		pack_name(s->packs[i]->no, name);
-		if (!s->packs[i]->in_batch || fstatat(s->packsfd, name, &st, AT_SYMLINK_NOFOLLOW))
+	pthread_mutex_lock(&s->lock);
+	ours = atomic_load(&s->batch_bytes);
+	for (size_t i = 0; i < s->npacks && n < ARRAY_SIZE(no); i++) {
+		if (!s->packs[i]->in_batch)
 			continue;
-		disk += (uint64_t)st.st_blocks * 512;
+		no[n++] = s->packs[i]->no;
 		ours += s->packs[i]->disk_bytes;
+	}
+	pthread_mutex_unlock(&s->lock);
+	for (size_t i = 0; i < n; i++) {
+		pack_name(no[i], name);
+		if (!fstatat(s->packsfd, name, &st, AT_SYMLINK_NOFOLLOW))
+			disk += (uint64_t)st.st_blocks * 512;
 	}
 	return disk > ours ? disk - ours : 0;
 }
@@ -64,13 +74,13 @@ int store_space(struct store *s, struct store_space *ret)
 
 	pthread_mutex_lock(&s->lock);
 	sp.stored_bytes = atomic_load(&s->stored_bytes) + atomic_load(&s->batch_bytes) + over;
-	uint64_t ahead = ahead_locked(s);
-
 	pthread_mutex_unlock(&s->lock);
+	uint64_t given = ahead(s);
+
 	if (fstatvfs(s->dirfd, &v))
 		return -errno;
 	sp.total_bytes = (uint64_t)v.f_blocks * v.f_frsize;
-	sp.free_bytes = (uint64_t)v.f_bavail * v.f_frsize + ahead;
+	sp.free_bytes = (uint64_t)v.f_bavail * v.f_frsize + given;
 	uint64_t keep = reserve(s, sp.total_bytes);
 
 	sp.free_bytes = sp.free_bytes > keep ? sp.free_bytes - keep : 0;
@@ -79,7 +89,8 @@ int store_space(struct store *s, struct store_space *ret)
 			MIN(sp.free_bytes, max > sp.stored_bytes ? max - sp.stored_bytes : 0);
 	pthread_mutex_lock(&s->space_lock);
 	s->space = sp;
-	s->space_grown = grown;
+	/* ... and what is given back meanwhile once at most. */
+	s->space_grown = MIN(grown, atomic_load(&s->grown));
 	s->space_known = true;
 	pthread_mutex_unlock(&s->space_lock);
 	store_space_now(s, ret);

@@ -59,5 +59,7 @@ struct spill_batch {
 int premigrate(struct spill_batch *b, int fd, struct node *n, struct stat *st, int64_t *ret_snap,
 	       struct bobj **ret);
 void batch_free(struct spill_batch *b);
+/* Can somebody write to it unseen? See spill.c. [N] */
+bool written_by_others(int fd);
 
 #endif

@@ -20,7 +20,7 @@ struct copies {
 	struct copy {
 		uint64_t node; /* 0: free */
 		uint64_t size;
-		int64_t mtime_ns;
+		int64_t mtime_ns, ctime_ns;
 	} * v;
 	size_t cap, n;
 };
@@ -52,11 +52,12 @@ static int copies_add(struct copies *c, uint64_t node, const struct file_row *ro
 	struct copy *p = copy_place(c->v, c->cap, node);
 
 	c->n += !p->node;
-	*p = (struct copy){node, row->size, row->mtime_ns};
+	*p = (struct copy){node, row->size, row->mtime_ns, row->ctime_ns};
 	return 0;
 }
 
-/* Copies that are not trusted (after an unclean stop) are none: they are made anew, by hash. */
+/* Copies that are not trusted (after an unclean stop, or recalled) are none: they are made anew, by
+ * hash. */
 static int copies_load(struct tier *t, struct copies *c)
 {
 	struct file_row rows[ROWS_PAGE];
@@ -66,7 +67,9 @@ static int copies_load(struct tier *t, struct copies *c)
 	while ((n = index_file_list(t->ix, RES_PREMIGRATED, after, rows, ROWS_PAGE)) > 0) {
 		for (ssize_t i = 0; i < n; i++) {
 			uint64_t node = node_id_of(t, rows[i].id);
-			int r = node && rows[i].snap_ns ? copies_add(c, node, &rows[i]) : 0;
+			int r = node && copy_is_of(&rows[i], rows[i].mtime_ns, rows[i].ctime_ns)
+					? copies_add(c, node, &rows[i])
+					: 0;
 
 			if (r)
 				return r;
@@ -79,10 +82,10 @@ static int copies_load(struct tier *t, struct copies *c)
 static bool copies_have(const struct copies *c, uint64_t node, const struct stat *st)
 {
 	const struct copy *p = c->cap && node ? copy_place(c->v, c->cap, node) : NULL;
-	int64_t m;
+	int64_t mt, ct;
 
-	return p && p->node && p->size == (uint64_t)st->st_size && ts_to_ns(&st->st_mtim, &m) &&
-	       m == p->mtime_ns;
+	return p && p->node && p->size == (uint64_t)st->st_size && ts_to_ns(&st->st_mtim, &mt) &&
+	       ts_to_ns(&st->st_ctim, &ct) && mt == p->mtime_ns && ct == p->ctime_ns;
 }
 
 /* ---- the walk -------------------------------------------------------------------------------- */

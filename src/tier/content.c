@@ -35,6 +35,8 @@ ssize_t tier_read(struct tier *t, struct file *f, void *buf, size_t len, uint64_
 	}
 	cleanup_(tier_file_fd_put) struct file_fd h = tier_file_fd(t, f);
 
+	if (h.fd == -EXDEV && !f->cold) /* its marker could not be taken back: see cancel() */
+		return -EIO;
 	if (h.fd == -EXDEV)
 		return cold_read(t, f->cold, buf, len, off);
 	return h.fd < 0 ? h.fd : content_read(t, f->n, h.fd, buf, len, off);
@@ -278,5 +280,5 @@ int64_t tier_seek(struct tier *t, struct file *f, int64_t off, int whence)
 	}
 	if (fd != -EXDEV)
 		return fd;
-	return cold_seek(f->cold->obj, off, whence);
+	return f->cold ? cold_seek(f->cold->obj, off, whence) : -EIO;
 }

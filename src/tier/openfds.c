@@ -213,7 +213,7 @@ static int open_again(struct tier *t, struct file *f)
 		return -EXDEV;
 	fd = node_open(t, f->n, f->flags);
 	/* Made immutable since it was opened for passthrough: fsync and lseek go on. */
-	if (fd == -EPERM)
+	if (fd == -EPERM && f->backing)
 		fd = node_open(t, f->n, O_RDONLY);
 	if (fd >= 0) {
 		add(t->open_fds, f);

@@ -12,7 +12,6 @@
 #include <sys/stat.h>
 #include <xxhash.h>
 
-#define TICK_NS    20000000ll /* more than the coarsest clock tick of a time stamp (10 ms) */
 #define TRUST_NS   (24 * 3600 * 1000000000ll)
 #define ID_RESERVE (1ull << 16)
 
@@ -251,7 +250,7 @@ static int copy_large(struct spill_batch *b, struct node *n, int fd, struct obje
 }
 
 /* Premigrated earlier and untouched since (invariant 4)? Then the copy is good without reading the
- * hot data. It was read back from the store and compared when it was made (or recalled); for a day
+ * hot data. It was read back from the store and compared when it was made; for a day
  * that is enough, so that space comes at once when it is needed. *ret_snap: when. */
 static struct bobj *premigrated(struct spill_batch *b, struct node *n, const struct stat *st,
 				int64_t *ret_snap)
@@ -260,11 +259,13 @@ static struct bobj *premigrated(struct spill_batch *b, struct node *n, const str
 	struct object *o;
 	int64_t m, c;
 
+	/* Without page_mkwrite (tmpfs) a mapped store changes no time stamp. */
+	if (hot_fs_type(b->t->hot) == HOT_OTHER)
+		return NULL;
 	if (index_file_get(b->t->ix, node_hot_id(b->t, n), &row) || row.state != RES_PREMIGRATED ||
 	    row.snap_ns == 0 || row.size != (uint64_t)st->st_size)
 		return NULL;
-	if (!ts_to_ns(&st->st_mtim, &m) || !ts_to_ns(&st->st_ctim, &c) || m != row.mtime_ns ||
-	    c != row.ctime_ns || c > row.snap_ns - TICK_NS)
+	if (!ts_to_ns(&st->st_mtim, &m) || !ts_to_ns(&st->st_ctim, &c) || !copy_is_of(&row, m, c))
 		return NULL;
 	if (index_object_get(b->t->ix, row.obj, &o))
 		return NULL;
@@ -344,7 +345,14 @@ int premigrate(struct spill_batch *b, int fd, struct node *n, struct stat *st, i
 
 		nanosleep(&ts, NULL);
 		*ret_snap = clock_wall_ns();
-		if (fstat(fd, &after) || !same_times(st, &after))
+		/* Whoever opened it for writing meanwhile may have stored in the same tick, and
+		 * stores on through a mapping unseen: asked again, as in verdict_of. */
+		node_lock(b->t, n);
+		bool quiet = !n->opens && !n->rel && !written_by_others(fd) && !fstat(fd, &after) &&
+			     same_times(st, &after);
+
+		node_unlock(b->t, n);
+		if (!quiet)
 			return -EBUSY;
 		if (c > *ret_snap - TICK_NS)
 			return -EBUSY; /* a clock that was set back: leave it alone */

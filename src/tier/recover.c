@@ -168,14 +168,19 @@ static int resolve_state(struct tier *t, enum residency state)
 /* After an unclean stop no premigrated copy is trusted without hashing: snap_ns 0 says so. */
 static int distrust(struct tier *t)
 {
-	struct file_row rows[256];
+	const size_t page = 16384; /* each is one commit, while everybody waits */
+	cleanup_free struct file_row *rows = calloc(page, sizeof(*rows));
 	struct hot_id after = {0, 0};
 	ssize_t n;
 
-	while ((n = index_file_list(t->ix, RES_PREMIGRATED, after, rows, ARRAY_SIZE(rows))) > 0) {
+	if (!rows)
+		return -ENOMEM;
+	while ((n = index_file_list(t->ix, RES_PREMIGRATED, after, rows, page)) > 0) {
 		int r = index_begin(t->ix);
 
 		for (ssize_t i = 0; i < n && !r; i++) {
+			if (!rows[i].snap_ns)
+				continue;
 			rows[i].snap_ns = 0;
 			r = index_file_put(t->ix, &rows[i]);
 		}

@@ -213,7 +213,7 @@ static void punch(struct tier *t, struct release_entry *e)
 	node_busy_clear(t, n);
 	node_unlock(t, n);
 	if (e->had_copy)
-		atomic_fetch_sub(&t->releasing_bytes, (long long)mk.size);
+		atomic_fetch_sub(&t->releasing_bytes, data_bytes(&e->st));
 	else
 		store_moved(t->store, e->freed_bytes);
 	atomic_fetch_add(&t->n_spilled_bytes, mk.size);

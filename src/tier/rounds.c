@@ -110,7 +110,7 @@ static int spill_once(struct tier *t, bool urgent, struct tier_work *sum, size_t
 		.enough = enough,
 		.ctx = t,
 	};
-	struct policy_plan p;
+	struct policy_plan p = {0};
 	int r = plan(t, POLICY_SPILL, urgent, &p);
 
 	*ret_n = p.n;
@@ -181,6 +181,8 @@ bool round_premigrate(struct tier *t)
 	};
 	struct policy_plan p = {0};
 	/* Two percent more are worth a look before its time. */
+	if (hot_fs_type(t->hot) == HOT_OTHER) /* no copy can be trusted: see premigrated() */
+		return false;
 	if (clock_mono_ns() < t->premigrate_ns && atomic_load(&t->used) < t->premigrate_used + 2)
 		return false;
 	int r = catalog_get(t, PREMIGRATE_NS);

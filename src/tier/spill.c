@@ -124,7 +124,12 @@ static bool fits(struct spill_batch *b, const struct node *n, const struct stat 
 
 	b->need = need;
 	if (need > room) {
-		if (!index_file_get(t->ix, node_hot_id(t, n), &row) && row.state == RES_PREMIGRATED)
+		int64_t m, c;
+
+		if (!index_file_get(t->ix, node_hot_id(t, n), &row) &&
+		    row.state == RES_PREMIGRATED && row.size == (uint64_t)st->st_size &&
+		    ts_to_ns(&st->st_mtim, &m) && ts_to_ns(&st->st_ctim, &c) &&
+		    copy_is_of(&row, m, c))
 			return true; /* it is there */
 		b->tight = b->n;
 		if (b->n || sp.free_bytes < ROOM_SPARE)
@@ -159,7 +164,7 @@ static bool times_fit(const struct stat *st)
  * read lease is granted when nobody has the inode open for writing, mappings included (the kernel's
  * check_conflicting_open). Under the node lock, with nobody who has it open through us: no open
  * can meet the lease. [N] */
-static bool written_by_others(int fd)
+bool written_by_others(int fd)
 {
 	if (fcntl(fd, F_SETLEASE, F_RDLCK))
 		return true;

@@ -283,7 +283,7 @@ int spill_batch_finish(struct spill_batch *b, struct tier_work *w, tier_note_fn 
 		store_moved(t->store, UINT64_MAX); /* the index counts them now */
 	for (size_t i = 0; !r && !b->copy_only && i < b->n; i++)
 		if (b->v[i]->rel.had_copy)
-			atomic_fetch_add(&t->releasing_bytes, b->v[i]->rel.st.st_size);
+			atomic_fetch_add(&t->releasing_bytes, data_bytes(&b->v[i]->rel.st));
 	if (!r && b->n && !b->copy_only)
 		r = epoch_hot_set(t, epoch);
 	for (size_t i = 0; !r && b->copy_only && i < b->n; i++) {

@@ -92,16 +92,18 @@ bool tier_space(struct tier *t, struct store_space *ret, unsigned *ret_silent_se
 }
 
 /* Bytes in the store that are copies of data which is in the hot tier, too, and which that gives
- * back when somebody needs space; at the store's usual ratio. Never more than it gives back. */
-static uint64_t copies(struct tier *t, uint64_t stored)
+ * back when somebody needs space; at the store's usual ratio, and never more than the data itself.
+ * hot_used: bytes. */
+static uint64_t copies(struct tier *t, uint64_t stored, uint64_t hot_used)
 {
 	uint64_t copied, spilled;
 
-	index_logical_bytes(t->ix, &copied, &spilled);
-	copied += (uint64_t)MAX(atomic_load(&t->releasing_bytes), 0);
+	index_moved_bytes(t->ix, &copied, &spilled);
+	copied = MIN(copied + (uint64_t)MAX(atomic_load(&t->releasing_bytes), 0), hot_used);
 	if (!copied)
 		return 0;
-	return (uint64_t)((double)copied * MIN(1.0, (double)stored / (double)(copied + spilled)));
+	return (uint64_t)((double)copied *
+			  MIN(1.0, (double)stored / ((double)copied + (double)spilled)));
 }
 
 void tier_statfs(struct tier *t, struct statvfs *ret)
@@ -119,7 +121,8 @@ void tier_statfs(struct tier *t, struct statvfs *ret)
 	 * that go with it are no user's. */
 	uint64_t all = sp.stored_bytes + sp.free_bytes, room = sp.free_bytes + sp.moving_bytes;
 
-	room += copies(t, sp.stored_bytes - MIN(sp.stored_bytes, sp.moving_bytes));
+	room += copies(t, sp.stored_bytes - MIN(sp.stored_bytes, sp.moving_bytes),
+		       (ret->f_blocks - ret->f_bfree) * ret->f_frsize);
 	room -= MIN(room, all) / OVERHEAD_SHARE;
 	ret->f_blocks += all / ret->f_frsize;
 	ret->f_bfree += room / ret->f_frsize;

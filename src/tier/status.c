@@ -36,7 +36,7 @@ int tier_status(struct tier *t, struct tier_status *ret)
 	trend_tell(&t->trend, &ret->trend);
 	pthread_mutex_unlock(&t->trend_lock);
 	ret->files_premigrated = tot.files_premigrated;
-	ret->premigrated_bytes = tot.premigrated_logical_bytes;
+	ret->premigrated_bytes = tot.premigrated_data_bytes;
 	ret->files_spilled = tot.files_spilled;
 	ret->files_partial = store_overflow_files(t->store);
 	ret->files_resident = UINT64_MAX;

@@ -1,13 +1,9 @@
 /* SPDX-License-Identifier: MIT
  * Private declarations of src/tier.
  *
- * Locks, outer first:
- *   spill_lock      one spill batch, or one round of freeing, at a time
- *   node lock       striped by node id; guards the fields of struct node marked [N]. Never two at
- * once. No long I/O under it: long transitions set NODE_BUSY, drop the lock and wake the stripe's
- * condition variable when done. janitor lock    the queues of deferred index changes table shard,
- * fd cache shard, layer table: leaves, no I/O under them The index's writer mutex is taken with no
- * node lock held.
+ * Locks: their order is in ARCHITECTURE.md. The fields of struct node marked [N] are guarded by the
+ * node lock, striped by node id: never two at once, and no long I/O under it; long transitions set
+ * NODE_BUSY, drop the lock and wake the stripe's condition variable when done.
  */
 #ifndef TIER_INT_H
 #define TIER_INT_H
@@ -376,6 +372,15 @@ bool pause_active(struct tier *t);
 /* ---- content.c: pread of an inode's data wherever it is; fd: the hot inode */
 ssize_t content_read(struct tier *t, struct node *n, int fd, void *buf, size_t len, uint64_t off);
 
+/* ---- premigrate.c */
+#define TICK_NS 20000000ll /* more than the coarsest clock tick of a time stamp (10 ms) */
+/* Is the copy of a row (premigrated) of a file with these times, as far as they can tell? */
+static inline bool copy_is_of(const struct file_row *row, int64_t mtime_ns, int64_t ctime_ns)
+{
+	return row->snap_ns && mtime_ns == row->mtime_ns && ctime_ns == row->ctime_ns &&
+	       ctime_ns <= row->snap_ns - TICK_NS;
+}
+
 /* ---- spill.c */
 struct spill_batch;
 enum spill_verdict {
@@ -419,6 +424,11 @@ struct release_entry {
 	char *path;
 	uint64_t freed_bytes;
 };
+/* Of a file as it was when its snapshot was taken: what the hot tier gives back at least. */
+static inline long long data_bytes(const struct stat *st)
+{
+	return MIN((long long)st->st_blocks * 512, (long long)st->st_size);
+}
 /* Release entries[n]; sets done/err of each. */
 void release_batch(struct tier *t, struct release_entry **e, size_t n);
 
@@ -486,7 +496,7 @@ bool tier_space(struct tier *t, struct store_space *ret, unsigned *ret_silent_se
 /* ---- status.c: a sample for the forecast, when it is time for one */
 void trend_tick(struct tier *t);
 
-/* ---- policy.c, auto.c */
+/* ---- auto.c */
 /* The store's space was looked at after what could be freed there was: waiting writers go on when
  * there is room, and may give up when there is not. */
 void space_looked(struct tier *t);

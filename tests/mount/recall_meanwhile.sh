@@ -35,7 +35,8 @@ echo 3 >/proc/sys/vm/drop_caches # also of the loop device: what the store has i
 (echo more >>"$dir/a/f") &
 writer=$!
 T_JOBS+=("$writer")
-t_until 10 eval '[[ $(t_state "$dir/b/second") == recalling ]]' || fail "the recall does not begin: $(t_state "$dir/b/second")"
+sleep 1 # spillctl info would ask the index, which lies on that disk
+kill -0 "$writer" 2>/dev/null || fail "the recall does not wait for the disk"
 # now COMMAND...: it does not wait for the gate
 now()
 {
