@@ -38,10 +38,10 @@ writer=$!
 T_JOBS+=("$writer")
 sleep 1 # spillctl info would ask the index, which lies on that disk
 kill -0 "$writer" 2>/dev/null || fail "the recall does not wait for the disk"
-# now COMMAND...: it does not wait for the gate
+# now COMMAND...: it does not wait for the gate. (The commands themselves come from a disk whose cache is empty now.)
 now()
 {
-	timeout -k 1 5 "$@" || fail "while a recall waits: $* (exit $?)"
+	timeout -k 1 25 "$@" || fail "while a recall waits: $* (exit $?)"
 }
 now mv "$dir/a/f" "$dir/b/f"
 now ln "$dir/b/f" "$dir/a/link"
