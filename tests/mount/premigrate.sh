@@ -50,6 +50,24 @@ t_check "f3, changed and dated back" "$(md5sum <"$lay/f3")" "$sum"
 t_recall "$lay"
 ok "a change with a date set back is seen"
 
+# ---- a copy counts once, and a sparse one for its data -----------------------------------------
+avail()
+{
+	stat -f -c '%a %S' "$dir" | awk '{ printf "%.0f", $1 * $2 }'
+}
+sync -f "$dir"
+before=$(avail)
+truncate -s 300G "$lay/sparse"
+t_data 11 16384 | dd of="$lay/sparse" bs=16384 seek=9 conv=notrunc status=none
+sync -f "$dir"
+t_want 0 premigrate "$lay/sparse" "$lay/f4"
+t_says 'premigrated 2 files'
+sleep 1
+after=$(avail)
+((after - before < 1048576 && before - after < 1048576)) || fail "available: $before before copying, $after after"
+rm "$lay/sparse"
+ok "a copy counts once"
+
 # ---- ahead of need ------------------------------------------------------------------------------
 t_umount "$dir"
 t_spillfs "$store" "$dir"
