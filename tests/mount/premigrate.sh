@@ -55,6 +55,8 @@ avail()
 {
 	stat -f -c '%a %S' "$dir" | awk '{ printf "%.0f", $1 * $2 }'
 }
+t_umount "$dir"
+t_spillfs "$store" "$dir" store-size=150M # others use that disk, too
 sync -f "$dir"
 before=$(avail)
 truncate -s 300G "$lay/sparse"
