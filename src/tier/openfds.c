@@ -7,9 +7,9 @@
  * those of files that could not be opened again: deleted ones that nothing else keeps, and writers
  * of a file that was made immutable or append-only since.
  *
- * What is lost with the last descriptor: an error of writing back that nobody was told yet, when the
- * kernel drops the inode before the file is opened again. It takes a disk that fails and a user with
- * more files open than descriptors.
+ * What is lost with the last descriptor: an error of writing back that nobody was told yet, when
+ * the kernel drops the inode before the file is opened again. It takes a disk that fails and a user
+ * with more files open than descriptors.
  *
  * Lists by file, each under its own lock, oldest first; a file used since the hand last came by
  * gets a second round. Whether a descriptor is in use is told by one word (struct file, word):
