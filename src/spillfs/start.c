@@ -27,6 +27,8 @@
  * decode for one reader. */
 #define MAX_READ          (256u << 10)
 #define FRAME_CACHE_BYTES (32u << 20)
+/* A daemon that was told to end writes out what it knows; systemd gives a start 90 s. */
+#define ENDING_SEC 60
 
 static const struct meaning store_meaning[] = {
 	{ENOENT, EXIT_STORE_MISSING,
@@ -238,6 +240,34 @@ static enum spill_exit guard_code(int err)
 	return EXIT_MOUNT;
 }
 
+/* Another start with another STORE must not bind the directory meanwhile: the lock is held until
+ * the daemon ends. umount(8) returns before that, and systemd mounts again at once: it is waited
+ * for. */
+static int hot_lock(struct start *s, struct outcome *o)
+{
+	uint64_t end = clock_mono_ns() + ENDING_SEC * UINT64_C(1000000000);
+	enum mnt_state state;
+
+	for (unsigned i = 0; flock(s->hot_fd, LOCK_EX | LOCK_NB); i++) {
+		if (errno != EWOULDBLOCK)
+			return outcome_set(o, EXIT_MOUNT, "%s: flock: %s", s->cfg->dir,
+					   strerror(errno));
+		if (!i)
+			log_info("%s: waiting for another spillfs that starts or ends",
+				 s->cfg->dir);
+		if (!mnt_probe(s->cfg->dir, &state, NULL) && state == MNT_LIVE)
+			return outcome_set(o, EXIT_MOUNTED, "a spillfs was mounted on %s meanwhile",
+					   s->cfg->dir);
+		if (clock_mono_ns() > end)
+			return outcome_set(o, EXIT_MOUNTED,
+					   "another spillfs has been starting or ending on %s for "
+					   "%d seconds; see its log",
+					   s->cfg->dir, ENDING_SEC);
+		nanosleep(&(struct timespec){.tv_nsec = 20000000}, NULL);
+	}
+	return 0;
+}
+
 int start_guard(struct start *s, struct outcome *o)
 {
 	cleanup_free char *msg = NULL;
@@ -246,11 +276,8 @@ int start_guard(struct start *s, struct outcome *o)
 	if (r < 0)
 		return outcome_set(o, guard_code(r), "%s", msg ? msg : strerror(-r));
 	s->hot_fd = r;
-	/* Another start with another STORE must not bind the directory meanwhile. Held until the
-	 * daemon ends. */
-	if (flock(s->hot_fd, LOCK_EX | LOCK_NB))
-		return outcome_set(o, EXIT_MOUNTED, "another spillfs is starting or ending on %s",
-				   s->cfg->dir);
+	if (hot_lock(s, o) < 0)
+		return -1;
 	s->guarded = true;
 	if (start_source(s, o) < 0)
 		return -1;

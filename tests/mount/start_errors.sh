@@ -156,6 +156,17 @@ echo guard >"$LOG"
 guarded "$D"
 ok "already mounted, store in use, umount leaves the guard"
 
+# umount returns before the daemon has ended: a mount right after it waits.
+flock "$(t_run_dir "$D")/hot" sleep 1 &
+T_JOBS+=("$!")
+sleep 0.2
+t0=${EPOCHREALTIME/./}
+t_spillfs "$S" "$D"
+((${EPOCHREALTIME/./} - t0 >= 500000)) || fail "the lock of a daemon that ends was not waited for"
+t_umount "$D"
+guarded "$D"
+ok "a mount waits for a daemon that ends"
+
 mkdir "$T_TMP/empty" "$T_TMP/s2"
 want 10 "is empty" "$SPILLFS" "$T_TMP/empty" "$D"
 guarded "$D"
