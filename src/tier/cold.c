@@ -28,30 +28,43 @@ void cold_unref(struct cold *c)
 	}
 }
 
-int cold_load(struct tier *t, struct cold *c, uint64_t ino)
+static void load_failed(struct tier *t, const struct cold *c, uint64_t ino, int r)
 {
+	log_err("inode %llu: object %llu %s (%s); the file stays unreadable until the right "
+		"store is back",
+		(unsigned long long)ino, (unsigned long long)c->mk.obj.v,
+		r == -EBADMSG ? "in the store is not the one this stub names"
+			      : "cannot be had from the index",
+		strerror(-r));
+	atomic_fetch_add(&t->n_errors, 1);
+}
+
+/* Nobody waits for the store's disk with the node lock: renames and look-ups need it. */
+int cold_load(struct tier *t, struct node *n)
+{
+	struct cold *c = n->cold;
 	struct object *o = NULL;
 
 	if (c->obj)
 		return 0;
+	uint64_t ino = node_hot_id(t, n).ino;
+
+	cold_ref(c);
+	node_unlock(t, n);
 	int r = index_object_get(t->ix, c->mk.obj, &o);
 
 	if (!r && (memcmp(o->sha, c->mk.hash16, 16) || o->size != c->mk.size))
 		r = -EBADMSG;
-	if (r) {
-		log_err("inode %llu: object %llu %s (%s); the file stays unreadable until the "
-			"right "
-			"store is back",
-			(unsigned long long)ino, (unsigned long long)c->mk.obj.v,
-			r == -EBADMSG ? "in the store is not the one this stub names"
-				      : "cannot be had from the index",
-			strerror(-r));
-		atomic_fetch_add(&t->n_errors, 1);
-		object_free(o);
-		return r == -ENOMEM ? r : -EIO;
-	}
-	c->obj = o;
-	return 0;
+	node_lock(t, n);
+	if (n->cold != c) /* no longer this stub: its object may be gone with it */
+		r = 0;
+	else if (r)
+		load_failed(t, c, ino, r);
+	else if (!c->obj)
+		c->obj = steal_ptr(o);
+	object_free(o);
+	cold_unref(c);
+	return !r || r == -ENOMEM ? r : -EIO;
 }
 
 /* Where the object is kept that is asked for again and again, one that was read once goes. */

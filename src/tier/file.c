@@ -115,9 +115,9 @@ int make_ready(struct tier *t, struct node *n, bool wr, bool trunc)
 		/* Which of the two is the older copy nobody knows yet. */
 		if (n->over && atomic_load(&t->frozen))
 			return -EIO;
-		if (node_is_cold(n))
-			r = cold_load(t, n->cold, node_hot_id(t, n).ino);
-		return r;
+		if (!node_is_cold(n) || n->cold->obj)
+			return 0;
+		r = cold_load(t, n);
 	}
 	return r;
 }
@@ -257,20 +257,26 @@ int tier_adopt_open(struct tier *t, uint64_t nodeid, const struct hot_fh *fh, in
 	if (r)
 		return r;
 	node_lock(t, n);
-	node_settle(t, n);
-	/* A truncation to nothing that was cut off: writes must not meet what the marker says. */
-	if (node_has(n, NODE_STALE_MARKER))
-		r = stub_empty(t, n);
-	if (!r && (node_has(n, NODE_DAMAGED) || (n->over && atomic_load(&t->frozen))))
-		r = -EIO;
+	do {
+		node_settle(t, n);
+		/* A truncation to nothing that was cut off: writes must not meet what the marker
+		 * says. */
+		if (node_has(n, NODE_STALE_MARKER))
+			r = stub_empty(t, n);
+		if (!r && (node_has(n, NODE_DAMAGED) || (n->over && atomic_load(&t->frozen))))
+			r = -EIO;
+		/* The kernel reads no stub by itself. */
+		if (!r && node_is_cold(n) && backing)
+			r = -EUCLEAN;
+		if (r || !node_is_cold(n) || n->cold->obj)
+			break;
+		r = cold_load(t, n);
+	} while (!r);
 	/* The kernel had it open for its page cache, so there is no mapping past it. */
 	if (!backing && !(flags & O_DIRECT))
 		node_flag(n, 0, NODE_MAPPED | NODE_PASSED);
-	if (!r && node_is_cold(n)) {
-		/* The kernel reads no stub by itself. */
-		r = backing ? -EUCLEAN : cold_load(t, n->cold, node_hot_id(t, n).ino);
+	if (!r && node_is_cold(n))
 		cold = cold_ref(n->cold);
-	}
 	if (!r)
 		r = file_new(n, flags, backing, cold, ret);
 	if (!r)

@@ -146,25 +146,24 @@ int recall_node(struct tier *t, struct node *n, bool keep)
 	struct file_row row = {.id = id, .obj = c->mk.obj};
 	struct marker mk;
 	struct stat st;
-	int r = cold_load(t, c, id.ino);
+	int r = stub_repair_times(t, n);
 
-	if (!r)
-		r = stub_repair_times(t, n);
 	if (r) {
 		cold_unref(c);
 		return r;
 	}
 	mk = c->mk;
-	node_busy_set(n);
+	node_busy_set(n); /* from here on n->cold is c until we change it */
 	atomic_store(&n->res, RES_RECALLING);
+	r = cold_load(t, n);
 	node_unlock(t, n);
 
 	cleanup_fd int fd = node_open(t, n, O_RDWR | O_NOFOLLOW | O_NOATIME);
 
-	bool over = fd >= 0 && !keep && too_large(t, c->obj);
+	bool over = !r && fd >= 0 && !keep && too_large(t, c->obj);
 
-	if (fd < 0)
-		r = fd;
+	if (r || fd < 0)
+		r = r ? r : fd;
 	else if (over)
 		r = overflow_from_object(t, fd, c->obj, &mk, id);
 	else

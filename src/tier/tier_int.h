@@ -265,8 +265,9 @@ int node_learn(struct tier *t, struct node *n, int fd, const struct stat *st);
 struct cold *cold_new(const struct marker *mk);
 struct cold *cold_ref(struct cold *c);
 void cold_unref(struct cold *c);
-/* Load and check the object of a stub. Returns -EIO-class errors, logged once. No lock. */
-int cold_load(struct tier *t, struct cold *c, uint64_t ino);
+/* Load and check the object of a stub; -EIO (logged) or -ENOMEM. Lets go of the lock while the
+ * index is asked: look again at what n is, also after 0. [N] */
+int cold_load(struct tier *t, struct node *n);
 /* n, a stub, was closed: its object stays in memory as one of a few. No node lock. */
 void cold_rest(struct tier *t, struct node *n);
 /* Read the original file's bytes of a stub. */

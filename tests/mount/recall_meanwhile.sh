@@ -24,26 +24,35 @@ mkdir "$dir/a" "$dir/b"
 t_data 1 60000000 | tee "$dir/a/f" >"$T_TMP/f"
 ln "$dir/a/f" "$dir/b/second"
 ln "$dir/a/f" "$dir/b/third"
-t_spill "$dir/a/f"
+t_data 2 1000000 | tee "$dir/a/unknown" >"$T_TMP/unknown"
+t_spill "$dir/a/f" "$dir/a/unknown"
 t_want_state "$dir/a/f" spilled
 sync -f "$T_TMP/disk"
 sleep 0.5
 ctime=$(stat -c %.9Z "$dir/a/f")
-head -c 1 "$dir/a/f" >/dev/null # the index lies on that disk, too: what is where is known from here on
+echo last >"$dir/a/last"
+t_spill "$dir/a/last" # what SQLite has of the index in memory is void now: also that lies on the disk
+sync -f "$T_TMP/disk"
+exec 9<"$dir/a/f" # of that file it is known while it is open where its data is; of a/unknown the index must say it
 
 kill -STOP $gate
 echo 3 >/proc/sys/vm/drop_caches # also of the loop device: what the store has in memory would do
 (echo more >>"$dir/a/f") &
 writer=$!
 T_JOBS+=("$writer")
+(echo more >>"$dir/a/unknown") &
+unknown=$!
+T_JOBS+=("$unknown")
 sleep 1 # spillctl info would ask the index, which lies on that disk
 kill -0 "$writer" 2>/dev/null || fail "the recall does not wait for the disk"
+kill -0 "$unknown" 2>/dev/null || fail "the index answers without its disk: nothing is shown"
 # now COMMAND...: it does not wait for the gate. (The commands themselves come from a disk whose cache is empty now.)
 now()
 {
 	timeout -k 1 25 "$@" || fail "while a recall waits: $* (exit $?)"
 }
 now mv "$dir/a/f" "$dir/b/f"
+now mv "$dir/a/unknown" "$dir/b/unknown"
 now ln "$dir/b/f" "$dir/a/link"
 now rm "$dir/b/second"
 now sh -c ': >"$0/third.new" && mv "$0/third.new" "$0/third"' "$dir/b" # renamed over
@@ -53,10 +62,14 @@ during=$(stat -c %.9Z "$dir/b/f")
 ok "names can be changed while a recall waits"
 
 kill -CONT $gate
+exec 9<&-
 wait "$writer" || fail "the writer failed"
+wait "$unknown" || fail "the other writer failed"
 echo more >>"$T_TMP/f"
+echo more >>"$T_TMP/unknown"
 cmp "$T_TMP/f" "$dir/b/f" || fail "contents differ"
-t_check "names" "$(cd "$dir" && find . -type f | sort | tr '\n' ' ')" "./a/link ./b/f ./b/third "
+cmp "$T_TMP/unknown" "$dir/b/unknown" || fail "contents of the other differ"
+t_check "names" "$(cd "$dir" && find . -type f | sort | tr '\n' ' ')" "./a/last ./a/link ./b/f ./b/third ./b/unknown "
 t_check "links" "$(stat -c %h "$dir/a/link")" 2
 after=$(stat -c %.9Z "$dir/b/f")
 awk -v a="$ctime" -v b="$during" -v c="$after" 'BEGIN { exit !(a < b && b <= c) }' ||
