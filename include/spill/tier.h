@@ -47,9 +47,13 @@ struct node *tier_root(struct tier *t); /* borrowed, lives as long as the tier *
  * it with a reference. ret_st: attributes as the user left them. -ENOENT, ... */
 int tier_lookup(struct tier *t, struct node *dir, const char *name, struct node **ret,
 		struct stat *ret_st);
-/* The same for an inode the caller just created and holds an fd of (O_PATH is enough). */
+/* The same for an inode the caller just created and holds an fd of (O_PATH is enough): it has
+ * neither a marker nor capabilities. */
 int tier_lookup_fd(struct tier *t, struct node *dir, const char *name, int fd, struct node **ret,
 		   struct stat *ret_st);
+/* Whether n has no file capabilities for sure. To be told before it may get some. */
+bool tier_no_caps(const struct node *n);
+void tier_caps_come(struct tier *t, struct node *n);
 /* By node id; rebuilt from the handle when it is not known (after a takeover). -ESTALE. */
 int tier_get(struct tier *t, uint64_t nodeid, struct node **ret);
 void tier_put(struct tier *t, struct node *n);

@@ -60,8 +60,15 @@ struct fs {
 	bool ready;                   /* lock */
 	unsigned nthreads, idle;      /* lock */
 	unsigned keep;                /* threads that stay when idle */
+	uint64_t short_ns;            /* when none was idle; lock */
 	pthread_t *threads;           /* lock; [FS_THREADS_MAX], valid where used[] */
 	bool *used;
+
+	/* spin.c */
+	bool spin;
+	atomic_bool spinning;
+	atomic_uint spin_skip;
+	unsigned spin_pause; /* who has set spinning */
 };
 
 #define FS_THREADS_MAX STATE_WORKERS
@@ -91,6 +98,10 @@ static inline int hot_access(const struct fs *f, int flags)
 	return f->writeback && (flags & O_ACCMODE) == O_WRONLY ? (flags & ~O_ACCMODE) | O_RDWR
 							       : flags;
 }
+
+/* ---- spin.c: before a read of /dev/fuse, which may sleep */
+void spin_init(struct fs *f);
+void spin_for_request(struct fs *f, int fd);
 
 /* Page-aligned buffer of IO_MAX bytes of this thread (O_DIRECT), or NULL. */
 void *io_buffer(void);

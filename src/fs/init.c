@@ -65,6 +65,12 @@ static ssize_t io_read(int fd, void *buf, size_t len, void *userdata)
 	struct fs *f = userdata;
 
 	for (;;) {
+		if (!f->replay)
+			spin_for_request(f, fd);
+		if (fuse_session_exited(f->se)) { /* fs_stop's signal may have come meanwhile */
+			errno = EINTR;
+			return -1;
+		}
 		ssize_t n = f->replay ? replay_init(f, buf, len) : read(fd, buf, len);
 
 		if (n < (ssize_t)sizeof(struct fuse_in_header)) {

@@ -2,8 +2,8 @@
  * The session and its threads.
  *
  * Threads are added whenever the last waiting one takes a request, up to FS_THREADS_MAX, and leave
- * again when more than `keep` wait: a request that waits (a recall, a full disk) costs a thread,
- * never its neighbours.
+ * again when more than `keep` wait and there were enough for LINGER_NS: a request that waits (a
+ * recall, a full disk) costs a thread, never its neighbours.
  */
 #include "fs_int.h"
 
@@ -11,6 +11,9 @@
 #include <stdio.h>
 #include <sys/stat.h>
 #include <sys/utsname.h>
+
+/* On a busy machine bursts come again and again: a thread for each costs more than it does. */
+#define LINGER_NS UINT64_C(2000000000)
 
 _Thread_local unsigned worker_slot;
 static _Thread_local void *tl_io;
@@ -35,8 +38,10 @@ static void went_busy(struct fs *f)
 	pthread_mutex_lock(&f->lock);
 	f->idle--;
 	/* Not beside INIT: after a takeover the kernel has requests waiting. */
-	if (!f->idle && f->ready && f->nthreads < FS_THREADS_MAX && !fuse_session_exited(f->se))
+	if (!f->idle && f->ready && f->nthreads < FS_THREADS_MAX && !fuse_session_exited(f->se)) {
+		f->short_ns = clock_mono_ns();
 		spawn_locked(f);
+	}
 	pthread_mutex_unlock(&f->lock);
 }
 
@@ -44,7 +49,7 @@ static void went_busy(struct fs *f)
 static bool went_idle(struct fs *f)
 {
 	pthread_mutex_lock(&f->lock);
-	bool stay = f->idle < f->keep;
+	bool stay = f->idle < f->keep || clock_mono_ns() - f->short_ns < LINGER_NS;
 
 	if (stay)
 		f->idle++;
@@ -179,6 +184,7 @@ int fs_new(struct fs **ret, struct tier *t, int dev_fd, const char *mountpoint,
 	f->dir_handles = o->dir_handles;
 	f->keep = o->threads ? o->threads : (unsigned)MAX(2 * cpus, 4);
 	f->keep = MIN(f->keep, FS_THREADS_MAX);
+	spin_init(f);
 	f->se = fuse_session_new(&args, &fs_ops, sizeof(fs_ops), f);
 	fuse_opt_free_args(&args);
 	r = -EINVAL;

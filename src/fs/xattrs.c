@@ -66,6 +66,7 @@ void op_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *v
 	bool hold = !strcmp(name, "security.capability");
 
 	if (hold) {
+		tier_caps_come(fs_of(req)->t, x.n);
 		r = tier_hold(fs_of(req)->t, x.n);
 		if (r) {
 			xat_put(req, &x);
@@ -92,11 +93,25 @@ void op_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *v
 	reply_err(req, r);
 }
 
+/* The kernel asks for the capabilities of every new file at the first write. */
+static bool no_caps(fuse_req_t req, fuse_ino_t ino, const char *name)
+{
+	struct node *n;
+
+	if (strcmp(name, "security.capability") || node_get(req, ino, &n))
+		return false;
+	bool none = tier_no_caps(n);
+
+	tier_put(fs_of(req)->t, n);
+	return none;
+}
+
 void op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
 {
 	char *buf = size ? io_buffer() : NULL;
 	struct xat x;
-	int r = hot_xattr_reserved(name) ? -ENODATA : xat_get(req, ino, &x);
+	int r = hot_xattr_reserved(name) || no_caps(req, ino, name) ? -ENODATA
+								    : xat_get(req, ino, &x);
 
 	if (r) {
 		reply_err(req, r);

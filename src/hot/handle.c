@@ -150,17 +150,23 @@ static uint64_t nodeid_of(const struct hot *h, const struct hot_fh *fh, const st
 /* Handle and attributes by name, in two system calls. Between them the name may have come to mean
  * another inode. If the numbers agree, that could only be a new inode which got the number of the
  * one just deleted; it would have been born, and its ctime with it, after `before`. (Two seconds:
- * file systems with 128-byte inodes cut times to full seconds.) True when this is ruled out. */
-static bool identify_fast(const struct hot *h, int dirfd, const char *name, struct stat *st,
-			  struct hot_fh *fh, int *mnt_id)
+ * file systems with 128-byte inodes cut times to full seconds.) 0 when this is ruled out,
+ * -ENOENT, or -EAGAIN. */
+static int identify_fast(const struct hot *h, int dirfd, const char *name, struct stat *st,
+			 struct hot_fh *fh, int *mnt_id)
 {
 	struct timespec before;
 	struct hot_id id;
 
 	clock_gettime(CLOCK_REALTIME_COARSE, &before);
-	return !fh_get(dirfd, name, fh, mnt_id) && !fstatat(dirfd, name, st, AT_SYMLINK_NOFOLLOW) &&
-	       fh_native(h, fh, &id) && id.ino == st->st_ino && st->st_dev == h->dev &&
-	       st->st_ctim.tv_sec < before.tv_sec - 2;
+	int r = fh_get(dirfd, name, fh, mnt_id);
+
+	if (r)
+		return r == -ENOENT ? r : -EAGAIN;
+	if (!fstatat(dirfd, name, st, AT_SYMLINK_NOFOLLOW) && fh_native(h, fh, &id) &&
+	    id.ino == st->st_ino && st->st_dev == h->dev && st->st_ctim.tv_sec < before.tv_sec - 2)
+		return 0;
+	return -EAGAIN;
 }
 
 static int identify_fd(int fd, struct stat *st, struct hot_fh *fh, int *mnt_id)
@@ -179,8 +185,10 @@ static int identify(const struct hot *h, int dirfd, const char *name, struct sta
 
 	if (!*name)
 		return identify_fd(dirfd, st, fh, mnt_id);
-	if (likely(identify_fast(h, dirfd, name, st, fh, mnt_id)))
-		return 0;
+	int r = identify_fast(h, dirfd, name, st, fh, mnt_id);
+
+	if (likely(!r) || r == -ENOENT)
+		return r;
 	/* Any doubt, any error: once more, holding the inode. */
 	fd = openat(dirfd, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
 	if (fd < 0)

@@ -176,6 +176,11 @@ int tier_lookup_fd(struct tier *t, struct node *dir, const char *name, int fd, s
 		r = node_intern(t, id, &fh, ret_st, 1, ret, &fresh);
 	if (r)
 		return r;
+	if (fresh) {
+		node_lock(t, *ret);
+		node_flag(*ret, NODE_RES_KNOWN | NODE_NO_CAPS, 0);
+		node_unlock(t, *ret);
+	}
 	r = tier_fd_get(t, dir, &dfd);
 	if (!r) {
 		r = node_attach(t, dir, dfd.fd, name, fd, *ret, ret_st);
@@ -220,6 +225,18 @@ int tier_get(struct tier *t, uint64_t nodeid, struct node **ret)
 		return -errno;
 	/* It stays until the kernel forgets it: as good as a lookup. */
 	return node_intern(t, nodeid, &fh, &st, t->resumed, ret, &fresh);
+}
+
+bool tier_no_caps(const struct node *n)
+{
+	return node_has(n, NODE_NO_CAPS);
+}
+
+void tier_caps_come(struct tier *t, struct node *n)
+{
+	node_lock(t, n);
+	node_flag(n, 0, NODE_NO_CAPS);
+	node_unlock(t, n);
 }
 
 void tier_handle(const struct node *n, struct hot_fh *ret)

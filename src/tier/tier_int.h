@@ -49,6 +49,7 @@ enum {
 	NODE_PASSED = 1 << 12,
 	NODE_CLASSED = 1 << 11,     /* cls and layer are known: it was looked up by name */
 	NODE_SYNC_FAILED = 1 << 13, /* an fsync said so, see tier_fsync */
+	NODE_NO_CAPS = 1 << 15,     /* made by us and never given file capabilities */
 	NODE_META_NEW = 1 << 14,    /* metadata was changed during its recall: ctime is its own */
 };
 

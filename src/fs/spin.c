@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: MIT
+ * Looking for the next request for a moment before going to sleep for it.
+ *
+ * One process that makes small operations has one request at a time; the next comes a few
+ * microseconds after the answer. To wake a sleeping thread for it, on a virtual machine mostly a
+ * halted CPU, costs more than most answers do. So one thread at a time looks for it itself, up to
+ * SPIN_NS. Where requests come less often this stops: a look in vain is followed by up to SKIP_MAX
+ * requests without one, and so is one in which somebody else wanted the CPU.
+ *
+ * Measured on 2 CPUs (KVM): create + write 224 us, with it 183; open + read + close 58 and 44.
+ */
+#include "fs_int.h"
+
+#include <poll.h>
+#include <sched.h>
+#include <sys/resource.h>
+
+#define SPIN_NS  50000u
+#define SKIP_MAX 64u
+
+void spin_init(struct fs *f)
+{
+	cpu_set_t cpus;
+
+	/* On one CPU who looks keeps the others from asking. */
+	f->spin = !sched_getaffinity(0, sizeof(cpus), &cpus) && CPU_COUNT(&cpus) > 1;
+}
+
+static long preempted(void)
+{
+	struct rusage ru;
+
+	return getrusage(RUSAGE_THREAD, &ru) ? 0 : ru.ru_nivcsw;
+}
+
+static bool look(int fd)
+{
+	struct pollfd p = {.fd = fd, .events = POLLIN};
+	uint64_t until = clock_mono_ns() + SPIN_NS;
+	int n;
+
+	do
+		n = poll(&p, 1, 0);
+	while (!n && clock_mono_ns() < until);
+	return n;
+}
+
+void spin_for_request(struct fs *f, int fd)
+{
+	if (!f->spin)
+		return;
+	unsigned skip = atomic_load_explicit(&f->spin_skip, memory_order_relaxed);
+
+	/* Races only make it one more or less. */
+	if (skip) {
+		atomic_store_explicit(&f->spin_skip, skip - 1, memory_order_relaxed);
+		return;
+	}
+	if (atomic_exchange(&f->spinning, true))
+		return;
+	long before = preempted();
+
+	if (look(fd)) {
+		f->spin_pause /= 2;
+	} else {
+		f->spin_pause =
+			preempted() != before ? SKIP_MAX : MIN(2 * f->spin_pause + 1, SKIP_MAX);
+		atomic_store_explicit(&f->spin_skip, f->spin_pause, memory_order_relaxed);
+	}
+	atomic_store(&f->spinning, false);
+}
