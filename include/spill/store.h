@@ -77,6 +77,9 @@ struct store_pos {
 };
 ssize_t store_read(struct store *s, const struct seg *segs, uint32_t nsegs, void *buf, size_t len,
 		   uint64_t off, struct store_pos *ret_bad);
+/* Decode into the frame cache what the reader of this thread's last store_read is likely to ask for
+ * next, if it reads in order. Takes as long as a frame; errors are its next reader's. */
+void store_read_ahead(struct store *s);
 
 /* ---- writing: one writer at a time
  * --------------------------------------------------------------- A batch: begin, any number of

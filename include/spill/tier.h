@@ -157,6 +157,13 @@ ssize_t tier_copy_range(struct tier *t, struct file *in, off_t off_in, struct fi
  * wait until tier_fill_end. */
 bool tier_fill_begin(struct tier *t, struct file *f, size_t max, size_t *ret_len);
 void tier_fill_end(struct tier *t, struct file *f);
+/* After tier_read, by the same thread, when the answer is on its way: see store_read_ahead. */
+void tier_read_ahead(struct tier *t);
+/* Directory n was listed, which took so long. Is the one who asked walking through a tree that the
+ * hot tier's disk must be asked for? Then, when the answer is on its way, tier_warm reads what the
+ * listing of n's directories will need. */
+bool tier_walked(struct tier *t, struct node *n, uint64_t took_ns, size_t reply_bytes);
+void tier_warm(struct tier *t, uint64_t nodeid);
 /* The hot fd of an open file (NULL: -EBADF), for everything else, until tier_file_fd_put; -EXDEV
  * while the file is a stub opened for reading, -EMFILE, ... Opened again when it was closed to make
  * room for others. */

@@ -219,6 +219,7 @@ static void read_dir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 			tier_put(f->t, n);
 		return;
 	}
+	uint64_t t0 = clock_mono_ns();
 	cleanup_fd int own = d ? -1 : dir_open(f, n);
 
 	if (!d) {
@@ -231,6 +232,8 @@ static void read_dir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 			       ? d->fd
 			       : read_entries(req, n, d, buf, MIN(size, (size_t)IO_MAX), off, plus);
 
+	if (plus && !off && done > 0 && tier_walked(f->t, n, clock_mono_ns() - t0, (size_t)done))
+		later.dir = ino;
 	tier_put(f->t, n);
 	if (done < 0)
 		reply_err(req, (int)done);

@@ -89,6 +89,7 @@ static void fill_pages(struct fs *f, fuse_ino_t ino, int flags, struct file *fil
 	if (bv.buf[0].mem && tier_read(f->t, file, bv.buf[0].mem, len, 0) == (ssize_t)len) {
 		bv.buf[0].size = len;
 		fuse_lowlevel_notify_store(f->se, ino, 0, &bv, 0);
+		later.frames = true;
 	}
 	tier_fill_end(f->t, file);
 }

@@ -103,6 +103,13 @@ static inline int hot_access(const struct fs *f, int flags)
 void spin_init(struct fs *f);
 void spin_for_request(struct fs *f, int fd);
 
+/* What this thread does when the answer of its request is on its way: reading ahead. */
+struct later {
+	bool frames;  /* tier_read_ahead */
+	uint64_t dir; /* tier_warm, or 0 */
+};
+extern _Thread_local struct later later;
+
 /* Page-aligned buffer of IO_MAX bytes of this thread (O_DIRECT), or NULL. */
 void *io_buffer(void);
 

@@ -16,6 +16,7 @@
 #define LINGER_NS UINT64_C(2000000000)
 
 _Thread_local unsigned worker_slot;
+_Thread_local struct later later;
 static _Thread_local void *tl_io;
 
 void *io_buffer(void)
@@ -55,6 +56,17 @@ static bool went_idle(struct fs *f)
 		f->idle++;
 	pthread_mutex_unlock(&f->lock);
 	return stay;
+}
+
+static void do_later(struct fs *f)
+{
+	struct later l = later;
+
+	later = (struct later){false, 0};
+	if (l.frames && !fuse_session_exited(f->se))
+		tier_read_ahead(f->t);
+	if (l.dir && !fuse_session_exited(f->se))
+		tier_warm(f->t, l.dir);
 }
 
 struct worker_arg {
@@ -99,6 +111,7 @@ static void *worker(void *p)
 		fuse_session_process_buf(f->se, &buf);
 		doing_end(f);
 		cur_raw = (struct raw_req){0};
+		do_later(f);
 		idle = went_idle(f);
 		if (!idle)
 			break;

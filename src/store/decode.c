@@ -64,8 +64,8 @@ int frame_unpack(ZSTD_DCtx *d, const uint8_t *raw, const struct frame_hdr *h, vo
 	return 0;
 }
 
-int frame_read(struct store *s, const struct pack *p, uint32_t frame, const struct fent *e,
-	       struct scratch *sc, void *dst)
+static int read_frame(struct store *s, const struct pack *p, uint32_t frame, const struct fent *e,
+		      struct scratch *sc, void *dst)
 {
 	ssize_t want = (ssize_t)FRAME_HDR_LEN + e->clen, n;
 	struct frame_hdr h;
@@ -85,7 +85,15 @@ int frame_read(struct store *s, const struct pack *p, uint32_t frame, const stru
 		r = -EUCLEAN;
 	if (!r)
 		r = frame_unpack(sc->dctx, sc->disk, &h, dst);
-	if (r)
+	return r;
+}
+
+int frame_read(struct store *s, const struct pack *p, uint32_t frame, const struct fent *e,
+	       struct scratch *sc, void *dst, bool asked)
+{
+	int r = read_frame(s, p, frame, e, sc, dst);
+
+	if (r && asked)
 		atomic_fetch_add_explicit(&s->c_bad, 1, memory_order_relaxed);
 	return r;
 }

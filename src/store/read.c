@@ -87,8 +87,34 @@ static int reader_find(struct reader *rd, const struct piece *pc, const struct f
 	return 0;
 }
 
+/* ---- ahead: small files share frames, and who reads a tree asks for the frames in the order in
+ * which it was spilled. The second of two in a row makes its thread decode the third, after it has
+ * answered: store_read_ahead. */
+static _Thread_local struct piece next; /* len 0: none */
+
+static void ahead_after(const struct piece *pc)
+{
+	next = (struct piece){.pack = pc->pack, .frame = pc->frame + 1, .len = 1};
+}
+
+static void ahead_filled(struct store *s, const struct piece *pc)
+{
+	uint64_t now = (uint64_t)pc->pack << 32 | pc->frame;
+
+	if (atomic_exchange_explicit(&s->last_filled, now, memory_order_relaxed) + 1 == now)
+		ahead_after(pc);
+}
+
+/* The first who uses a frame that was decoded ahead goes on. */
+static void ahead_used(struct centry *e, const struct piece *pc)
+{
+	if (atomic_load_explicit(&e->ahead, memory_order_relaxed) &&
+	    atomic_exchange(&e->ahead, false))
+		ahead_after(pc);
+}
+
 /* Decode the frame for the cache entry that we own. */
-static int fill_entry(struct reader *rd, const struct piece *pc, struct centry *e)
+static int fill_entry(struct reader *rd, const struct piece *pc, struct centry *e, bool asked)
 {
 	const struct fent *fe = NULL;
 	uint8_t *data = NULL;
@@ -96,7 +122,8 @@ static int fill_entry(struct reader *rd, const struct piece *pc, struct centry *
 
 	if (!r) {
 		data = malloc(fe->ulen);
-		r = data ? frame_read(rd->s, rd->pack, pc->frame, fe, rd->sc, data) : -ENOMEM;
+		r = data ? frame_read(rd->s, rd->pack, pc->frame, fe, rd->sc, data, asked)
+			 : -ENOMEM;
 	}
 	if (r) {
 		free(data);
@@ -126,24 +153,27 @@ static int read_piece(struct reader *rd, const struct piece *pc, void *dst)
 
 	if (e) {
 		atomic_fetch_add_explicit(&s->c_cached, 1, memory_order_relaxed);
+		ahead_used(e, pc);
 		return copy_from(s, e, pc, dst);
 	}
 	r = reader_find(rd, pc, &fe);
 	if (r)
 		return r;
 	if (pc->off == 0 && pc->len == fe->ulen)
-		return frame_read(s, rd->pack, pc->frame, fe, rd->sc, dst);
+		return frame_read(s, rd->pack, pc->frame, fe, rd->sc, dst, true);
 	r = cache_begin(s->cache, pc->pack, pc->frame, &e, &owner);
 	if (r)
 		return r;
 	if (owner) {
-		r = fill_entry(rd, pc, e);
+		r = fill_entry(rd, pc, e, true);
 		if (r) {
 			cache_put(s->cache, e);
 			return r;
 		}
+		ahead_filled(s, pc);
 	} else {
 		atomic_fetch_add_explicit(&s->c_cached, 1, memory_order_relaxed);
+		ahead_used(e, pc);
 	}
 	return copy_from(s, e, pc, dst);
 }
@@ -169,6 +199,7 @@ ssize_t store_read(struct store *s, const struct seg *segs, uint32_t nsegs, void
 	size_t done = 0;
 	int r = 0;
 
+	next.len = 0;
 	while (done < len) {
 		struct piece pc;
 
@@ -184,4 +215,36 @@ ssize_t store_read(struct store *s, const struct seg *segs, uint32_t nsegs, void
 	}
 	reader_done(&rd);
 	return r < 0 ? r : (ssize_t)done;
+}
+
+/* A pack that is being written may be cut and its numbers used again: nothing of it is decoded
+ * without being asked for. */
+static bool settled(struct store *s, const struct pack *p)
+{
+	pthread_mutex_lock(&s->lock);
+	bool yes = !p->in_batch && !p->removed;
+
+	pthread_mutex_unlock(&s->lock);
+	return yes;
+}
+
+void store_read_ahead(struct store *s)
+{
+	struct piece pc = next;
+	struct reader rd = {.s = s};
+	const struct fent *fe;
+	struct centry *e;
+	bool owner;
+
+	next.len = 0;
+	/* An empty place at the pack's end, or where a frame was freed, is no error here. */
+	if (!pc.len || reader_find(&rd, &pc, &fe) || !settled(s, rd.pack) ||
+	    cache_begin(s->cache, pc.pack, pc.frame, &e, &owner)) {
+		reader_done(&rd);
+		return;
+	}
+	if (owner && !fill_entry(&rd, &pc, e, false))
+		atomic_store(&e->ahead, true);
+	cache_put(s->cache, e);
+	reader_done(&rd);
 }

@@ -213,6 +213,7 @@ struct centry {
 	uint32_t ulen;
 	uint8_t state; /* enum in cache.c */
 	bool hashed;
+	atomic_bool ahead; /* decoded before anybody asked for it, and nobody has since */
 	int err;
 	unsigned refs;
 	struct centry *hnext, *prev, *next;
@@ -244,9 +245,10 @@ void scratch_put(struct store *s, struct scratch *sc);
 void scratch_pool_done(struct store *s);
 /* Uncompress a verified data frame into dst (h->ulen bytes): 0 or -EUCLEAN. */
 int frame_unpack(ZSTD_DCtx *d, const uint8_t *raw, const struct frame_hdr *h, void *dst);
-/* Read, verify and uncompress frame number `frame` of a pinned pack into dst (e->ulen bytes). */
+/* Read, verify and uncompress frame number `frame` of a pinned pack into dst (e->ulen bytes).
+ * asked: somebody needs it, so a failure is damage (it may have been freed otherwise). */
 int frame_read(struct store *s, const struct pack *p, uint32_t frame, const struct fent *e,
-	       struct scratch *sc, void *dst);
+	       struct scratch *sc, void *dst, bool asked);
 
 /* One piece of a stream: bytes [off, off+len) of an uncompressed frame. */
 struct piece {
@@ -371,6 +373,7 @@ struct store {
 	struct memo memo;
 
 	struct cache *cache;
+	atomic_uint_fast64_t last_filled;  /* pack << 32 | frame, see store_read_ahead */
 	atomic_uint_fast64_t stored_bytes; /* disk blocks of the packs, as of the last commit */
 	atomic_uint_fast64_t batch_bytes;  /* written by the running batch */
 	atomic_int_fast64_t grown;         /* all that was written, less what was given back */

@@ -76,7 +76,7 @@ static int load_piece(struct store *s, const struct piece *pc, struct scratch *s
 		if (!r) {
 			ulen = t->e[pc->frame].ulen;
 			pos->offset = t->e[pc->frame].off;
-			r = frame_read(s, p, pc->frame, &t->e[pc->frame], sc, plain);
+			r = frame_read(s, p, pc->frame, &t->e[pc->frame], sc, plain, true);
 		}
 		if (!r && pc->len < ulen)
 			memo_set(s, pc, plain, ulen, t_ns);

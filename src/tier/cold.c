@@ -156,6 +156,14 @@ ssize_t cold_read(struct tier *t, const struct cold *c, void *buf, size_t len, u
 	return n;
 }
 
+void tier_read_ahead(struct tier *t)
+{
+	unsigned parity = read_enter(t);
+
+	store_read_ahead(t->store);
+	read_exit(t, parity);
+}
+
 int64_t cold_seek(const struct object *o, int64_t off, int whence)
 {
 	if (off < 0 || (uint64_t)off >= o->size)

@@ -108,6 +108,30 @@ int node_learn(struct tier *t, struct node *n, int fd, const struct stat *st)
 	return 0;
 }
 
+/* The common cases of node_learn, without a descriptor. */
+static bool learn_at(struct tier *t, struct node *n, int dirfd, const char *name,
+		     const struct stat *st)
+{
+	struct marker mk;
+	int r = st->st_size ? hot_marker_get_at(dirfd, name, st, &mk) : -EAGAIN;
+	bool stub = !r && mk.state != RES_PARTIAL && mk.size == (uint64_t)st->st_size;
+
+	if (!stub && r != -ENODATA)
+		return false;
+	node_lock(t, n);
+	if (!node_has(n, NODE_RES_KNOWN) && stub) {
+		n->cold = cold_new(&mk);
+		if (n->cold)
+			atomic_store(&n->res, RES_SPILLED);
+	}
+	bool done = node_has(n, NODE_RES_KNOWN) || !stub || n->cold;
+
+	if (done)
+		node_flag(n, NODE_RES_KNOWN, 0);
+	node_unlock(t, n);
+	return done;
+}
+
 /* Attach layer identity and residency to a node just found by name. */
 static int node_attach(struct tier *t, struct node *dir, int dirfd, const char *name, int fd,
 		       struct node *n, struct stat *st)
@@ -121,7 +145,7 @@ static int node_attach(struct tier *t, struct node *dir, int dirfd, const char *
 	}
 	if (!S_ISREG(st->st_mode))
 		return 0;
-	if (!node_has(n, NODE_RES_KNOWN)) {
+	if (!node_has(n, NODE_RES_KNOWN) && (fd >= 0 || !learn_at(t, n, dirfd, name, st))) {
 		cleanup_fd int tmp = -1;
 
 		if (fd < 0) {

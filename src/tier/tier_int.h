@@ -125,6 +125,7 @@ struct heats;
 struct pins;
 
 #define COLD_KEPT 1024 /* objects of stubs that are not open */
+#define WARMED    256  /* directories */
 
 struct tier {
 	const struct config *cfg;
@@ -179,6 +180,8 @@ struct tier {
 	size_t defer_n;
 
 	_Atomic uint64_t kept[COLD_KEPT]; /* node ids by their hash, see cold_rest */
+
+	_Atomic uint64_t warmed[WARMED]; /* inode numbers by their hash, see warm.c */
 
 	/* Grace periods for freed frames: cold reads in flight, by the parity they began in. */
 	atomic_uint read_parity;

@@ -380,6 +380,38 @@ static void stub(const char *dir)
 }
 ON_ALL(stub)
 
+/* By name: what it says is of the inode that was asked for, or -EAGAIN. */
+static void stub_by_name(const char *dir)
+{
+	struct hot *h = open_hot(dir);
+	int root = hot_root_fd(h);
+	cleanup_fd int fd = make(h, "g", 5000), other = make(h, "other", 5000);
+	struct marker m;
+	struct stat st, old;
+
+	CHECK_EQ(fstat(fd, &st), 0);
+	if (hot_marker_get_at(root, "g", &st, &m) == -EAGAIN) {
+		hot_close(h); /* before Linux 6.13 */
+		return;
+	}
+	CHECK_EQ(hot_marker_get_at(root, "g", &st, &m), -ENODATA);
+	CHECK_EQ(hot_marker_get_at(root, "none", &st, &m), -EAGAIN);
+	old = st;
+	usleep(20000); /* ctime has the resolution of a tick */
+	CHECK_EQ(hot_marker_set(fd, &sample), 0);
+	CHECK_EQ(fstat(fd, &st), 0);
+	CHECK_EQ(hot_marker_get_at(root, "g", &old, &m), -EAGAIN);
+	CHECK_EQ(hot_marker_get_at(root, "g", &st, &m), 0);
+	CHECK_EQ(m.obj.v, 7);
+	CHECK_EQ(fsetxattr(fd, MARKER_XATTR, "junk", 4, 0), 0);
+	CHECK_EQ(fstat(fd, &st), 0);
+	CHECK_EQ(hot_marker_get_at(root, "g", &st, &m), -EUCLEAN);
+	CHECK_EQ(renameat(root, "other", root, "g"), 0);
+	CHECK_EQ(hot_marker_get_at(root, "g", &st, &m), -EAGAIN);
+	hot_close(h);
+}
+ON_ALL(stub_by_name)
+
 static void punch_sizes(const char *dir)
 {
 	static const size_t sizes[] = {1, 511, 4095, 4096, 4097, 65537, 3 * MIB + 1};

@@ -447,6 +447,52 @@ TEST(many_small)
 	model_free(m);
 }
 
+/* Who reads in order finds the third frame and the following ones decoded; nobody else has any
+ * decoded in vain. */
+TEST(read_ahead)
+{
+	struct model *m = new_model();
+	struct store_counters c;
+	struct store *s;
+	size_t len[250];
+	char *path = new_store("ahead");
+	uint64_t before, frames;
+
+	for (size_t i = 0; i < ARRAY_SIZE(len); i++)
+		len[i] = 3000;
+	CHECK_EQ(store_open(&s, path, &small_opts, false), 0);
+	CHECK_EQ(put_all(s, m, len, ARRAY_SIZE(len)), 0);
+	store_close(s);
+	CHECK_EQ(store_open(&s, path, &small_opts, false), 0);
+	for (size_t i = 0; i < m->n; i++) {
+		bool first = i && m->o[i].segs[0].frame != m->o[i - 1].segs[0].frame;
+
+		store_counters(s, &c);
+		before = c.frames_read;
+		CHECK_EQ(check_obj(s, &m->o[i]), 0);
+		store_counters(s, &c);
+		if (first && m->o[i].segs[0].frame >= m->o[0].segs[0].frame + 2)
+			CHECK_EQ(c.frames_read, before);
+		store_read_ahead(s);
+	}
+	frames = m->o[m->n - 1].segs[0].frame - m->o[0].segs[0].frame + 1;
+	CHECK(frames >= 4);
+	store_counters(s, &c);
+	CHECK(c.frames_read <= frames + 1); /* something else may lie behind the last */
+	CHECK_EQ(c.frames_bad, 0);
+	store_close(s);
+
+	CHECK_EQ(store_open(&s, path, &small_opts, false), 0);
+	for (size_t i = m->n; i-- > 0;) {
+		CHECK_EQ(check_obj(s, &m->o[i]), 0);
+		store_read_ahead(s);
+	}
+	store_counters(s, &c);
+	CHECK_EQ(c.frames_read, frames);
+	store_close(s);
+	model_free(m);
+}
+
 TEST(sparse_records)
 {
 	struct range ra[] = {{0, 10}, {4096, 100}, {INT64_MAX - 50, 40}};
