@@ -58,6 +58,7 @@ int work_spill_file(void *ctx, int dirfd, const char *name, const struct stat *s
 	int r;
 
 	k->w.files_seen++;
+	ahead_used(k->ahead, st);
 	if (!report(k, path))
 		return -EINTR;
 	/* Nothing to free: empty, or a stub already; a partial file is spilled to be compressed. */
@@ -117,8 +118,11 @@ int work_spill_tree(struct work *k, const char *path)
 
 	if (!k->note && pin_keeps(k->t, path, NULL)) /* all of it, and nobody wants a count */
 		return 0;
+	k->ahead = ahead_begin(k->t, path);
 	int r = walk_tree(hot_root_fd(k->t->hot), path, work_spill_file, k, &unread);
 	int f = work_finish(k);
+
+	ahead_end(steal_ptr(k->ahead));
 
 	if (unread)
 		fail(k, path, unread);
