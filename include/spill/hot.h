@@ -90,7 +90,8 @@ int marker_decode(const void *buf, size_t len, struct marker *ret);
  * -errno. */
 int hot_marker_get(int fd, struct marker *ret);
 /* The same of what name stands for in dirfd, if that is still the inode of *st. -EAGAIN: it is not
- * for sure, or the kernel has no getxattrat(2) (before 6.13): open it. */
+ * for sure (always so within three seconds of a change), or the kernel has no getxattrat(2) (before
+ * 6.13): open it. */
 int hot_marker_get_at(int dirfd, const char *name, const struct stat *st, struct marker *ret);
 /* Set or drop it through the durable waist. Not durable until fsync. Changes ctime. */
 int hot_marker_set(int fd, const struct marker *m);

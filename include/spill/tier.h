@@ -47,6 +47,9 @@ struct node *tier_root(struct tier *t); /* borrowed, lives as long as the tier *
  * it with a reference. ret_st: attributes as the user left them. -ENOENT, ... */
 int tier_lookup(struct tier *t, struct node *dir, const char *name, struct node **ret,
 		struct stat *ret_st);
+/* The same while dir is being listed: the kernel holds its lock, and lets no name in it change. */
+int tier_lookup_listed(struct tier *t, struct node *dir, const char *name, struct node **ret,
+		       struct stat *ret_st);
 /* The same for an inode the caller just created and holds an fd of (O_PATH is enough): it has
  * neither a marker nor capabilities. */
 int tier_lookup_fd(struct tier *t, struct node *dir, const char *name, int fd, struct node **ret,
@@ -159,10 +162,12 @@ bool tier_fill_begin(struct tier *t, struct file *f, size_t max, size_t *ret_len
 void tier_fill_end(struct tier *t, struct file *f);
 /* After tier_read, by the same thread, when the answer is on its way: see store_read_ahead. */
 void tier_read_ahead(struct tier *t);
-/* Directory n was listed, which took so long. Is the one who asked walking through a tree that the
- * hot tier's disk must be asked for? Then, when the answer is on its way, tier_warm reads what the
- * listing of n's directories will need. */
-bool tier_walked(struct tier *t, struct node *n, uint64_t took_ns, size_t reply_bytes);
+/* Directory n was listed; read_disk: for that, this thread had to read from a disk. Is the one who
+ * asked walking through a tree that is not in memory? Then, when the answer is on its way,
+ * tier_warm reads what the listing of n's directories will need, for at most 0.1 s. */
+bool tier_walked(struct tier *t, struct node *n, bool read_disk);
+/* Blocks that this thread has read from disks so far; 0 where the kernel does not count. */
+long tier_disk_reads(void);
 void tier_warm(struct tier *t, uint64_t nodeid);
 /* The hot fd of an open file (NULL: -EBADF), for everything else, until tier_file_fd_put; -EXDEV
  * while the file is a stub opened for reading, -EMFILE, ... Opened again when it was closed to make

@@ -147,7 +147,7 @@ static ssize_t add_plus(fuse_req_t req, struct node *dir, const struct dirent64 
 
 		if (fuse_add_direntry_plus(req, NULL, 0, e->d_name, NULL, 0) > room)
 			return 0;
-		r = tier_lookup(f->t, dir, e->d_name, &n, &p.attr);
+		r = tier_lookup_listed(f->t, dir, e->d_name, &n, &p.attr);
 		if (r)
 			return r;
 		p.ino = node_id(n);
@@ -219,7 +219,7 @@ static void read_dir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 			tier_put(f->t, n);
 		return;
 	}
-	uint64_t t0 = clock_mono_ns();
+	long before = tier_disk_reads();
 	cleanup_fd int own = d ? -1 : dir_open(f, n);
 
 	if (!d) {
@@ -232,7 +232,7 @@ static void read_dir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 			       ? d->fd
 			       : read_entries(req, n, d, buf, MIN(size, (size_t)IO_MAX), off, plus);
 
-	if (plus && !off && done > 0 && tier_walked(f->t, n, clock_mono_ns() - t0, (size_t)done))
+	if (plus && !off && done > 0 && tier_walked(f->t, n, tier_disk_reads() != before))
 		later.dir = ino;
 	tier_put(f->t, n);
 	if (done < 0)

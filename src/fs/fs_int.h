@@ -39,6 +39,7 @@ struct fs {
 	bool replay;         /* the kernel has its answer to INIT: libfuse gets the old request */
 	bool dir_handles;    /* see dirs.c */
 	bool fill;           /* see files.c */
+	bool no_ahead;       /* see do_later */
 	bool writeback;      /* the kernel collects writes; excludes pass */
 	bool pass;           /* the kernel has passthrough, and may */
 	int dev_fd;          /* /dev/fuse; the session's own */
@@ -150,7 +151,7 @@ bool changed_since(int dirfd, const char *name, const struct state_intent *was);
 
 /* ---- poison.c: requests that kill daemons */
 void poison_arm(struct fs *f);
-void poison_inherit(struct state *s); /* after a death */
+bool poison_inherit(struct state *s); /* after a death: was it the daemon's own fault? */
 /* A request that comes again: answered with EIO, as it has killed often enough? */
 bool poison_refuse(struct fs *f, const struct fuse_in_header *h);
 /* This thread works on the request of cur_raw. May wait until another suspect is done. */

@@ -13,7 +13,8 @@
 #include <sys/utsname.h>
 
 /* On a busy machine bursts come again and again: a thread for each costs more than it does. */
-#define LINGER_NS UINT64_C(2000000000)
+#define LINGER_NS  UINT64_C(2000000000)
+#define LINGER_MAX 8 /* they keep their buffers */
 
 _Thread_local unsigned worker_slot;
 _Thread_local struct later later;
@@ -50,7 +51,8 @@ static void went_busy(struct fs *f)
 static bool went_idle(struct fs *f)
 {
 	pthread_mutex_lock(&f->lock);
-	bool stay = f->idle < f->keep || clock_mono_ns() - f->short_ns < LINGER_NS;
+	bool stay = f->idle < f->keep ||
+		    (f->idle < f->keep + LINGER_MAX && clock_mono_ns() - f->short_ns < LINGER_NS);
 
 	if (stay)
 		f->idle++;
@@ -58,11 +60,15 @@ static bool went_idle(struct fs *f)
 	return stay;
 }
 
+/* Not after a death that may have been its fault: it is no request, so poison.c would look for the
+ * guilty one in vain. The one who asks for that frame will be. */
 static void do_later(struct fs *f)
 {
 	struct later l = later;
 
 	later = (struct later){false, 0};
+	if (f->no_ahead)
+		return;
 	if (l.frames && !fuse_session_exited(f->se))
 		tier_read_ahead(f->t);
 	if (l.dir && !fuse_session_exited(f->se))

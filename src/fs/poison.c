@@ -49,7 +49,7 @@ static bool known_poison(const struct state *s, uint32_t opcode, uint64_t nodeid
 	return false;
 }
 
-void poison_inherit(struct state *s)
+bool poison_inherit(struct state *s)
 {
 	bool counts = atomic_exchange(&s->own_fault, 0);
 
@@ -75,6 +75,7 @@ void poison_inherit(struct state *s)
 	for (unsigned i = 0; counts && i < STATE_SUSPECTS; i++)
 		if (!s->suspects[i].now && s->suspects[i].deaths < DEATHS_ALONE)
 			s->suspects[i].unique = 0;
+	return counts;
 }
 
 bool poison_refuse(struct fs *f, const struct fuse_in_header *h)

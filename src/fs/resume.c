@@ -118,7 +118,7 @@ static void *adopt(void *ctx, enum handle_kind kind, const struct state_slot *s)
 int resume_handles(struct fs *f)
 {
 	state_inherit(f->state);
-	poison_inherit(f->state);
+	f->no_ahead = poison_inherit(f->state);
 	tier_resumed(f->t);
 	int r = handles_adopt(f->h, adopt, f);
 

@@ -143,8 +143,14 @@ int hot_marker_get_at(int dirfd, const char *name, const struct stat *st, struct
 	static atomic_bool missing;
 	uint8_t buf[256];
 	struct getxattrat_args args = {.value = (uintptr_t)buf, .size = sizeof(buf)};
+	struct timespec young;
 	struct stat now;
 
+	/* As in identify_fast: in one tick, or in the same second, a name may be exchanged and
+	 * exchanged back. */
+	clock_gettime(CLOCK_REALTIME_COARSE, &young);
+	if (st->st_ctim.tv_sec >= young.tv_sec - 2)
+		return -EAGAIN;
 	if (atomic_load_explicit(&missing, memory_order_relaxed))
 		return -EAGAIN;
 	long n = syscall(SYS_getxattrat, dirfd, name, AT_SYMLINK_NOFOLLOW, MARKER_XATTR, &args,

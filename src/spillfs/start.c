@@ -28,7 +28,7 @@
 #define MAX_READ          (256u << 10)
 #define FRAME_CACHE_BYTES (32u << 20)
 /* A daemon that was told to end writes out what it knows; systemd gives a start 90 s. */
-#define ENDING_SEC 60
+#define ENDING_SEC 45
 
 static const struct meaning store_meaning[] = {
 	{ENOENT, EXIT_STORE_MISSING,
@@ -243,7 +243,7 @@ static enum spill_exit guard_code(int err)
 /* Another start with another STORE must not bind the directory meanwhile: the lock is held until
  * the daemon ends. umount(8) returns before that, and systemd mounts again at once: it is waited
  * for. */
-static int hot_lock(struct start *s, struct outcome *o)
+static int hot_lock(struct start *s, struct outcome *o, bool *ret_waited)
 {
 	uint64_t end = clock_mono_ns() + ENDING_SEC * UINT64_C(1000000000);
 	enum mnt_state state;
@@ -264,20 +264,27 @@ static int hot_lock(struct start *s, struct outcome *o)
 					   "%d seconds; see its log",
 					   s->cfg->dir, ENDING_SEC);
 		nanosleep(&(struct timespec){.tv_nsec = 20000000}, NULL);
+		*ret_waited = true;
 	}
 	return 0;
 }
 
 int start_guard(struct start *s, struct outcome *o)
 {
-	cleanup_free char *msg = NULL;
-	int r = mnt_guard_up(s->cfg->dir, &msg);
+	bool waited;
 
-	if (r < 0)
-		return outcome_set(o, guard_code(r), "%s", msg ? msg : strerror(-r));
-	s->hot_fd = r;
-	if (hot_lock(s, o) < 0)
-		return -1;
+	do { /* while we waited, the guard may have been taken away */
+		cleanup_free char *msg = NULL;
+		int r = mnt_guard_up(s->cfg->dir, &msg);
+
+		if (r < 0)
+			return outcome_set(o, guard_code(r), "%s", msg ? msg : strerror(-r));
+		spill_closep(&s->hot_fd);
+		s->hot_fd = r;
+		waited = false;
+		if (hot_lock(s, o, &waited) < 0)
+			return -1;
+	} while (waited);
 	s->guarded = true;
 	if (start_source(s, o) < 0)
 		return -1;

@@ -9,20 +9,22 @@
 #include "work.h"
 
 #include <fcntl.h>
+#include <stdio.h>
 #include <sys/stat.h>
 
 #define AHEAD_BYTES (48u << 20)
-#define BEHIND      (1u << 20) /* closer to who follows it is no use */
 #define FILE_BYTES  (4u << 20) /* of one file; the kernel reads ahead in the rest of it */
-#define LOOK_NS     1000000
+#define LOOK_NS     4000000
 
 struct ahead {
 	struct tier *t;
 	const char *path;
 	pthread_t thread;
 	atomic_bool stop;
-	_Atomic uint64_t used; /* bytes of the files that were taken in since */
-	uint64_t asked;        /* and of those we were at */
+	uint64_t asked; /* bytes of the files we were at */
+	pthread_mutex_t lock;
+	uint64_t used; /* and of those that were taken in since; lock */
+	char at[4096]; /* the last of these; lock */
 };
 
 static uint64_t bytes_of(const struct stat *st)
@@ -30,26 +32,46 @@ static uint64_t bytes_of(const struct stat *st)
 	return MIN((uint64_t)st->st_blocks * 512, (uint64_t)st->st_size);
 }
 
-/* Room before who follows; false: end. */
-static bool wait_for_turn(struct ahead *a)
+/* In the order of a walk: by names, a directory's content in its place. */
+static bool comes_after(const char *path, const char *other)
+{
+	while (*path && *path == *other) {
+		path++;
+		other++;
+	}
+	if (*path == '/' || *other == '/')
+		return *other == 0 || (*path && *other == '/');
+	return (unsigned char)*path > (unsigned char)*other;
+}
+
+/* Room before who follows: 1; behind it: 0; -EINTR: end. Files may have come and gone between the
+ * two walks, so the sums only say how far, not which is first. */
+static int wait_for_turn(struct ahead *a, const char *path)
 {
 	while (!atomic_load(&a->stop) && !winding_down(a->t)) {
-		if (a->asked < atomic_load(&a->used) + AHEAD_BYTES)
-			return true;
+		pthread_mutex_lock(&a->lock);
+		bool first = comes_after(path, a->at);
+		uint64_t used = a->used;
+
+		pthread_mutex_unlock(&a->lock);
+		if (a->asked < used || !first)
+			a->asked = used;
+		if (a->asked < used + AHEAD_BYTES)
+			return first;
 		nanosleep(&(struct timespec){.tv_nsec = LOOK_NS}, NULL);
 	}
-	return false;
+	return -EINTR;
 }
 
 static int ask(void *ctx, int dirfd, const char *name, const struct stat *st, const char *path)
 {
 	struct ahead *a = ctx;
 	uint64_t bytes = bytes_of(st);
+	int r = wait_for_turn(a, path);
 
-	(void)path;
-	if (!wait_for_turn(a))
-		return -EINTR;
-	if (bytes && st->st_nlink == 1 && a->asked >= atomic_load(&a->used) + BEHIND) {
+	if (r <= 0)
+		return r;
+	if (bytes && st->st_nlink == 1) {
 		cleanup_fd int fd = openat(
 			dirfd, name, O_RDONLY | O_NOFOLLOW | O_NOATIME | O_NONBLOCK | O_CLOEXEC);
 
@@ -77,7 +99,7 @@ struct ahead *ahead_begin(struct tier *t, const char *path)
 		return NULL;
 	a->t = t;
 	a->path = path;
-	a->asked = BEHIND;
+	pthread_mutex_init(&a->lock, NULL);
 	if (thread_start(&a->thread, "spill-ahead", main_ahead, a)) {
 		free(a);
 		return NULL;
@@ -85,10 +107,14 @@ struct ahead *ahead_begin(struct tier *t, const char *path)
 	return a;
 }
 
-void ahead_used(struct ahead *a, const struct stat *st)
+void ahead_used(struct ahead *a, const struct stat *st, const char *path)
 {
-	if (a)
-		atomic_fetch_add(&a->used, bytes_of(st));
+	if (!a)
+		return;
+	pthread_mutex_lock(&a->lock);
+	a->used += bytes_of(st);
+	snprintf(a->at, sizeof(a->at), "%s", path);
+	pthread_mutex_unlock(&a->lock);
 }
 
 void ahead_end(struct ahead *a)

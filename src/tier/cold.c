@@ -48,19 +48,21 @@ int cold_load(struct tier *t, struct node *n)
 	if (c->obj)
 		return 0;
 	uint64_t ino = node_hot_id(t, n).ino;
+	const struct marker mk = c->mk;
 
 	cold_ref(c);
 	node_unlock(t, n);
-	int r = index_object_get(t->ix, c->mk.obj, &o);
+	int r = index_object_get(t->ix, mk.obj, &o);
 
-	if (!r && (memcmp(o->sha, c->mk.hash16, 16) || o->size != c->mk.size))
+	if (!r && (memcmp(o->sha, mk.hash16, 16) || o->size != mk.size))
 		r = -EBADMSG;
 	node_lock(t, n);
-	if (n->cold != c) /* no longer this stub: its object may be gone with it */
+	/* No longer this stub, and its object may be gone with it; or somebody else has it. */
+	if (n->cold != c || c->obj)
 		r = 0;
 	else if (r)
 		load_failed(t, c, ino, r);
-	else if (!c->obj)
+	else
 		c->obj = steal_ptr(o);
 	object_free(o);
 	cold_unref(c);

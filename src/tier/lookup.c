@@ -108,7 +108,9 @@ int node_learn(struct tier *t, struct node *n, int fd, const struct stat *st)
 	return 0;
 }
 
-/* The common cases of node_learn, without a descriptor. */
+/* The common cases of node_learn, without a descriptor. Only while nobody can exchange names in the
+ * directory: exchanged and exchanged back between two system calls, which leaves no trace on xfs, a
+ * stub would be taken for what it is not. */
 static bool learn_at(struct tier *t, struct node *n, int dirfd, const char *name,
 		     const struct stat *st)
 {
@@ -134,7 +136,7 @@ static bool learn_at(struct tier *t, struct node *n, int dirfd, const char *name
 
 /* Attach layer identity and residency to a node just found by name. */
 static int node_attach(struct tier *t, struct node *dir, int dirfd, const char *name, int fd,
-		       struct node *n, struct stat *st)
+		       bool locked, struct node *n, struct stat *st)
 {
 	if (dir && dir != n && !node_has(n, NODE_CLASSED)) {
 		layer_class cls;
@@ -145,7 +147,7 @@ static int node_attach(struct tier *t, struct node *dir, int dirfd, const char *
 	}
 	if (!S_ISREG(st->st_mode))
 		return 0;
-	if (!node_has(n, NODE_RES_KNOWN) && (fd >= 0 || !learn_at(t, n, dirfd, name, st))) {
+	if (!node_has(n, NODE_RES_KNOWN) && !(locked && learn_at(t, n, dirfd, name, st))) {
 		cleanup_fd int tmp = -1;
 
 		if (fd < 0) {
@@ -164,8 +166,8 @@ static int node_attach(struct tier *t, struct node *dir, int dirfd, const char *
 	return tier_fix_attr(t, n, fd, st);
 }
 
-int tier_lookup(struct tier *t, struct node *dir, const char *name, struct node **ret,
-		struct stat *ret_st)
+static int lookup(struct tier *t, struct node *dir, const char *name, bool locked,
+		  struct node **ret, struct stat *ret_st)
 {
 	struct node_fd dfd;
 	struct hot_fh fh;
@@ -179,12 +181,24 @@ int tier_lookup(struct tier *t, struct node *dir, const char *name, struct node 
 	if (!r)
 		r = node_intern(t, id, &fh, ret_st, 1, ret, &fresh);
 	if (!r) {
-		r = node_attach(t, dir, dfd.fd, name, -1, *ret, ret_st);
+		r = node_attach(t, dir, dfd.fd, name, -1, locked, *ret, ret_st);
 		if (r)
 			node_drop(t, (*ret)->nodeid, 1, 1);
 	}
 	tier_fd_put(t, &dfd);
 	return r;
+}
+
+int tier_lookup(struct tier *t, struct node *dir, const char *name, struct node **ret,
+		struct stat *ret_st)
+{
+	return lookup(t, dir, name, false, ret, ret_st);
+}
+
+int tier_lookup_listed(struct tier *t, struct node *dir, const char *name, struct node **ret,
+		       struct stat *ret_st)
+{
+	return lookup(t, dir, name, true, ret, ret_st);
 }
 
 int tier_lookup_fd(struct tier *t, struct node *dir, const char *name, int fd, struct node **ret,
@@ -207,7 +221,7 @@ int tier_lookup_fd(struct tier *t, struct node *dir, const char *name, int fd, s
 	}
 	r = tier_fd_get(t, dir, &dfd);
 	if (!r) {
-		r = node_attach(t, dir, dfd.fd, name, fd, *ret, ret_st);
+		r = node_attach(t, dir, dfd.fd, name, fd, false, *ret, ret_st);
 		tier_fd_put(t, &dfd);
 	}
 	if (!r && ret_st->st_nlink == 0 && atomic_load(&(*ret)->pin_fd) < 0) {

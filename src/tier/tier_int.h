@@ -181,6 +181,7 @@ struct tier {
 
 	_Atomic uint64_t kept[COLD_KEPT]; /* node ids by their hash, see cold_rest */
 
+	atomic_bool warming;             /* somebody is at it */
 	_Atomic uint64_t warmed[WARMED]; /* inode numbers by their hash, see warm.c */
 
 	/* Grace periods for freed frames: cold reads in flight, by the parity they began in. */

@@ -58,7 +58,7 @@ int work_spill_file(void *ctx, int dirfd, const char *name, const struct stat *s
 	int r;
 
 	k->w.files_seen++;
-	ahead_used(k->ahead, st);
+	ahead_used(k->ahead, st, path);
 	if (!report(k, path))
 		return -EINTR;
 	/* Nothing to free: empty, or a stub already; a partial file is spilled to be compressed. */

@@ -27,7 +27,8 @@ struct work {
 /* ---- ahead.c: path is borrowed until the end. NULL: there is none, which is no error; the others
  * take that. */
 struct ahead *ahead_begin(struct tier *t, const char *path);
-void ahead_used(struct ahead *a, const struct stat *st); /* a file of it was taken in */
+/* A file of it was taken in. */
+void ahead_used(struct ahead *a, const struct stat *st, const char *path);
 void ahead_end(struct ahead *a);
 
 int work_spill_file(void *ctx, int dirfd, const char *name, const struct stat *st,
