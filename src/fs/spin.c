@@ -8,7 +8,8 @@
  * requests without one, and so is one in which somebody else had the CPU (it is offered at each
  * turn). A thread that sleeps in read(2) is woken all the same; what is won is its wake-up's time.
  *
- * Measured on 2 CPUs (KVM): create + write 224 us, with it 183; open + read + close 58 and 44.
+ * Measured on 2 CPUs (KVM), without it and with it, medians of alternating rounds: create + write
+ * 193 and 154 us, write + stat 65 and 50, open + read + close 50 and 42.
  */
 #include "fs_int.h"
 
