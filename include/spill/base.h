@@ -70,6 +70,12 @@ void log_msg(enum log_level lvl, const char *fmt, ...) printf_like(2, 3);
 #define log_info(...)  log_msg(LOG_L_INFO, __VA_ARGS__)
 #define log_debug(...) log_msg(LOG_L_DEBUG, __VA_ARGS__)
 
+/* "." or ".." of a listing. */
+static inline bool is_dot(const char *name)
+{
+	return name[0] == '.' && (!name[1] || (name[1] == '.' && !name[2]));
+}
+
 /* ---- explicit little-endian ------------------------------------------------------------------ */
 static inline void put_le16(uint8_t *p, uint16_t v)
 {

@@ -117,11 +117,6 @@ void op_fsyncdir(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_
 	reply_err(req, r);
 }
 
-static bool dot(const char *name)
-{
-	return name[0] == '.' && (!name[1] || (name[1] == '.' && !name[2]));
-}
-
 /* Append one entry; 0 when it does not fit. */
 static size_t add_plain(fuse_req_t req, const struct dirent64 *e, char *buf, size_t room)
 {
@@ -139,7 +134,7 @@ static ssize_t add_plus(fuse_req_t req, struct node *dir, const struct dirent64 
 	struct fs *f = fs_of(req);
 	struct node *n = NULL;
 
-	if (dot(e->d_name)) {
+	if (is_dot(e->d_name)) {
 		p.attr.st_ino = e->d_ino;
 		p.attr.st_mode = (mode_t)e->d_type << 12;
 	} else {

@@ -59,7 +59,7 @@ static int names_read(int dirfd, struct names *ns)
 		return r;
 	}
 	while ((errno = 0, e = readdir(d))) {
-		if (!strcmp(e->d_name, ".") || !strcmp(e->d_name, ".."))
+		if (is_dot(e->d_name))
 			continue;
 		if (e->d_type != DT_DIR && e->d_type != DT_REG && e->d_type != DT_UNKNOWN)
 			continue;

@@ -41,11 +41,6 @@ bool tier_walked(struct tier *t, struct node *n, bool read_disk)
 	       read_disk;
 }
 
-static bool dot(const char *name)
-{
-	return name[0] == '.' && (!name[1] || (name[1] == '.' && !name[2]));
-}
-
 struct warm {
 	struct tier *t;
 	uint64_t until_ns;
@@ -70,7 +65,7 @@ static void for_entries(const struct warm *w, int fd, unsigned max, entry_fn fn)
 
 			if (clock_mono_ns() > w->until_ns)
 				return;
-			max -= !dot(e->d_name) && fn(w, fd, e);
+			max -= !is_dot(e->d_name) && fn(w, fd, e);
 			at += e->d_reclen;
 		}
 	}
