@@ -32,25 +32,13 @@ static uint64_t bytes_of(const struct stat *st)
 	return MIN((uint64_t)st->st_blocks * 512, (uint64_t)st->st_size);
 }
 
-/* In the order of a walk: by names, a directory's content in its place. */
-static bool comes_after(const char *path, const char *other)
-{
-	while (*path && *path == *other) {
-		path++;
-		other++;
-	}
-	if (*path == '/' || *other == '/')
-		return *other == 0 || (*path && *other == '/');
-	return (unsigned char)*path > (unsigned char)*other;
-}
-
 /* Room before who follows: 1; behind it: 0; -EINTR: end. Files may have come and gone between the
  * two walks, so the sums only say how far, not which is first. */
 static int wait_for_turn(struct ahead *a, const char *path)
 {
 	while (!atomic_load(&a->stop) && !winding_down(a->t)) {
 		pthread_mutex_lock(&a->lock);
-		bool first = comes_after(path, a->at);
+		bool first = walk_after(path, a->at);
 		uint64_t used = a->used;
 
 		pthread_mutex_unlock(&a->lock);

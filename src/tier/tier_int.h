@@ -489,6 +489,8 @@ typedef int (*walk_fn)(void *ctx, int dirfd, const char *name, const struct stat
  * What cannot be read is logged and passed over; *unread (may be NULL) becomes the first -errno of
  * that. */
 int walk_tree(int rootfd, const char *path, walk_fn fn, void *ctx, int *unread);
+/* Is path walked after other (not itself)? By names, a directory's content in its place. */
+bool walk_after(const char *path, const char *other);
 int walk_open(int rootfd, const char *path,
 	      int flags); /* RESOLVE_BENEATH, no symlinks in the way */
 

@@ -177,3 +177,14 @@ int walk_tree(int rootfd, const char *path, walk_fn fn, void *ctx, int *unread)
 
 	return dir < 0 ? dir : fn(ctx, dir, name, &st, path);
 }
+
+bool walk_after(const char *path, const char *other)
+{
+	while (*path && *path == *other) {
+		path++;
+		other++;
+	}
+	if (*path == '/' || *other == '/')
+		return *other == 0 || (*path && *other == '/');
+	return (unsigned char)*path > (unsigned char)*other;
+}
