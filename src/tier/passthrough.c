@@ -25,6 +25,11 @@ static bool is_writing(int flags)
 	return (flags & O_ACCMODE) != O_RDONLY;
 }
 
+static bool can_map(int flags)
+{
+	return (flags & O_ACCMODE) != O_WRONLY;
+}
+
 void tier_use_passthrough(struct tier *t, const struct tier_backing *b)
 {
 	t->pass = *b;
@@ -63,6 +68,8 @@ static bool unmapped(struct tier *t, struct node *n)
 
 bool tier_attr_stable(struct tier *t, struct node *n)
 {
+	if (atomic_load(&n->writers))
+		return false;
 	if (!node_has(n, NODE_MAPPED))
 		return true;
 	node_lock(t, n);
@@ -147,7 +154,7 @@ static int pass(struct tier *t, struct node *n, int flags, int fd)
 		r = tier_fd_get(t, n, &nfd);
 		fd = nfd.fd;
 	}
-	if (!r && is_writing(flags))
+	if (!r && is_writing(flags) && !made) /* what is new has no such attributes */
 		r = may_write(fd, flags);
 	/* O_APPEND: the kernel's own file would go on appending after fcntl(2) has turned it off.
 	 */
@@ -213,11 +220,13 @@ void grant_again(struct tier *t, struct node *n, int flags, int backing)
 	}
 	n->backing = backing;
 	n->passed++;
-	node_flag(n, NODE_OLD_PAGES | NODE_PASSED, 0);
-	if (is_writing(flags)) {
+	/* What was opened for writing alone cannot be mapped at all (mmap(2), EACCES). */
+	node_flag(n,
+		  NODE_OLD_PAGES | (can_map(flags) ? NODE_PASSED : 0) |
+			  (can_map(flags) && is_writing(flags) ? NODE_MAPPED : 0),
+		  0);
+	if (is_writing(flags))
 		atomic_fetch_add(&n->writers, 1);
-		node_flag(n, NODE_MAPPED, 0);
-	}
 }
 
 int grant_way(struct tier *t, struct node *n, int flags, int fd)

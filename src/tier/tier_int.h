@@ -38,13 +38,13 @@ enum {
 	NODE_QUEUED = 1 << 5,  /* in the current spill batch (a hard link comes by twice) */
 	NODE_FILLING = 1 << 6, /* its data goes to the kernel's page cache (fill.c): writers wait */
 	NODE_FILLED = 1 << 7,  /* ... or went there before */
-	NODE_MAPPED = 1 << 8,  /* was open for passthrough writing: a mapping may have stayed */
+	NODE_MAPPED = 1 << 8,  /* was open for passthrough, O_RDWR: a mapping may have stayed */
 	NODE_KEPT = 1 << 9,    /* somebody else holds it for us, see tier_on_orphan */
 	/* The kernel may have pages of it from before a passthrough write. They come in even past a
 	 * passthrough open (readahead(2) does), so mediated opens drop them, until one of
 	 * those is released. */
 	NODE_OLD_PAGES = 1 << 10,
-	/* Was open for passthrough, also for reading: a mapping of the hot inode may have stayed.
+	/* Was open for passthrough, O_RDWR or O_RDONLY: a mapping of the hot inode may have stayed.
 	 */
 	NODE_PASSED = 1 << 12,
 	NODE_CLASSED = 1 << 11,     /* cls and layer are known: it was looked up by name */

@@ -70,6 +70,22 @@ t_want_state "$dir/f" spilled
 cmp "$T_TMP/f" "$dir/f" || fail "contents differ when spilled"
 ok "a mapping that outlives its descriptor"
 
+# Written through a descriptor that cannot be mapped: sizes are true after each write, and once it is closed the kernel
+# need not ask again.
+getattrs()
+{
+	t_status "$dir" '.requests.GETATTR // 0'
+}
+exec 7>"$dir/w"
+for i in 1 2 3; do
+	printf %s "$i" >&7
+	t_check "size while it is open for writing" "$(stat -c %s "$dir/w")" "$i"
+done
+exec 7>&-
+t_until 5 eval 'a=$(getattrs); for i in 1 2 3 4 5; do stat "$dir/w" >/dev/null; done; b=$(getattrs); [[ $a = "$b" ]]' ||
+	fail "closed, and still asked for at each stat: $a, then $b requests"
+ok "attributes of what is written only"
+
 # ---- pages that come in past a passthrough open
 for how in spilled mediated; do
 	t_data 5 300000 | tee "$dir/r" >"$T_TMP/r"
