@@ -19,6 +19,10 @@
 #include <sys/syscall.h>
 
 static _Thread_local bool own_fs;
+static _Thread_local struct {
+	uid_t uid;
+	gid_t gid;
+} acting; /* for whom this thread makes inodes; 0: for root, as always */
 
 void creds_init(void)
 {
@@ -40,12 +44,16 @@ void creds_enter(uid_t uid, gid_t gid, mode_t umask_bits)
 		syscall(SYS_setfsgid, gid);
 	if (uid)
 		syscall(SYS_setfsuid, uid);
+	acting.uid = uid;
+	acting.gid = gid;
 }
 
 void creds_leave(void)
 {
-	syscall(SYS_setfsuid, 0);
-	syscall(SYS_setfsgid, 0);
+	if (acting.uid)
+		syscall(SYS_setfsuid, 0);
+	if (acting.gid)
+		syscall(SYS_setfsgid, 0);
 	umask(0);
 }
 
