@@ -54,13 +54,14 @@ hot_start_rival()
 hot_start()
 {
 	local dir=$NS_WORK/hot name
-	mkdir -p "$dir"/{native,spillfs}
-	make_disk "$dir/native.img" "$dir/native" "$HOT_MB" || die "cannot make a disk"
+	# All paths are equally deep: each directory in one costs a look-up.
+	mkdir -p "$dir"/native/mnt "$dir"/spillfs
+	make_disk "$dir/native.img" "$dir/native/mnt" "$HOT_MB" || die "cannot make a disk"
 	node_make "$dir/spillfs" "$HOT_MB" || die "cannot make a disk"
 	node_mount high=75,low=65 || die "spillfs does not mount"
 	HOT=(native spillfs)
-	MNT=([native]=$dir/native [spillfs]=$NODE)
-	RAW=([native]=$dir/native [spillfs]=$NODE_BARE)
+	MNT=([native]=$dir/native/mnt [spillfs]=$NODE)
+	RAW=([native]=$dir/native/mnt [spillfs]=$NODE_BARE)
 	for name in "${RIVALS[@]}"; do
 		hot_start_rival "$name"
 	done
@@ -82,7 +83,7 @@ hot_stop()
 		done
 		umount -l "$dir/disk"
 	done 2>/dev/null
-	umount -l "$NS_WORK/hot/native" 2>/dev/null
+	umount -l "$NS_WORK/hot/native/mnt" 2>/dev/null
 	node_done
 	rm -rf --one-file-system "$NS_WORK/hot"
 }

@@ -2,7 +2,8 @@
 # shellcheck shell=bash disable=SC2154 # what other parts set
 # The table, the same as JSON, Markdown and points of the chart. Sourced by scripts/bench.
 #
-#   report             all of it, to stdout and $OUT/$MODE.*; returns 1 when something of ours did not verify
+#   report             all of it, to stdout and $OUT/$MODE.*; returns 1 when something of ours did not verify. WAKEUPS is
+#                      what tests/tools/wakeups said
 #
 # Ratios are medians of the rounds' own ratios: ours to the reference, of rates (more is better) or of times (less is
 # better). What failed or did not verify in any round has no figures at all.
@@ -37,6 +38,14 @@ HOT_ROWS=(
 	"rename|rename|us|time|-"
 	"unlink|unlink|us|time|-"
 	"spilling|random 4K, 70/30, while spilling|IOPS|rate|-"
+	"docker-load|docker load|ms|time|1.25"
+	"docker-build|docker build|ms|time|1.25"
+	"docker-run|docker run, layers in memory|ms|time|1.10"
+)
+# what|the row
+ABILITY_ROWS=(
+	"overlay|holds an overlayfs upper directory"
+	"die|goes on when its daemon is killed"
 )
 
 # row WHAT OURS REFERENCE UNIT RATIO TARGET VERDICT [CELL...]
@@ -112,8 +121,9 @@ speed()
 hot_row()
 {
 	local key=$1 what=$2 unit=$3 kind=$4 target=$5 q verdict text=$5 goal="" name cells=()
+	[[ $key != docker-* || -z ${WHY_NOT[docker]:-} ]] || return 0
 	for name in "${RIVALS[@]}"; do
-		if [ "$key" = spilling ]; then
+		if [[ $key == spilling || $key == docker-* ]]; then
 			cells+=("")
 		elif [ -n "${WHY_NOT[$name]:-}" ]; then
 			cells+=(absent)
@@ -157,6 +167,27 @@ hot_rows()
 	for line in "${HOT_ROWS[@]}"; do
 		IFS='|' read -r key what unit kind target <<<"$line"
 		hot_row "$key" "$what" "$unit" "$kind" "$target"
+	done
+	ability_rows
+}
+
+# can WHAT NAME: yes, no, or - where it was not tried
+can()
+{
+	local said=${CAN["$1 $2"]:--}
+	echo "${said%%:*}"
+}
+ability_rows()
+{
+	local line what text name cells ours
+	for line in "${ABILITY_ROWS[@]}"; do
+		IFS='|' read -r what text <<<"$line"
+		cells=()
+		for name in "${RIVALS[@]}"; do
+			[ -n "${WHY_NOT[$name]:-}" ] && cells+=(absent) || cells+=("$(can "$what" "$name")")
+		done
+		ours=$(can "$what" spillfs)
+		row "$text" "$ours" "$(can "$what" native)" "" - yes "$([ "$ours" = yes ] && echo met || echo missed)" "${cells[@]}"
 	done
 }
 
@@ -233,10 +264,13 @@ write_json()
 			jq '.rounds |= map_values(split(" ") | map(select(. != "") | tonumber))'
 		for k in "${!WHY_NOT[@]}"; do printf '%s\t%s\n' "$k" "${WHY_NOT[$k]}"; done | pairs absent
 		for k in "${!BAD[@]}"; do printf '%s\t%s\n' "$k" "${BAD[$k]}"; done | pairs not_verified
+		for k in "${!CAN[@]}"; do printf '%s\t%s\n' "$k" "${CAN[$k]}"; done | pairs can
 		echo "$MACHINE"
 		jq -n --argjson bytes "$BYTES" --argjson squash "$(stat -c %s "$SQUASH")" --argjson hwm "$HWM" \
 			--argjson scale "$SCALE" --arg plain "${SPILLFS_TEST_PLAIN:-0}" \
-			'{bytes: $bytes, squashfs_bytes: $squash, hwm_mib: $hwm, scale: $scale, plain: ($plain == "1")}'
+			--arg wakeups "$WAKEUPS" \
+			'{bytes: $bytes, squashfs_bytes: $squash, hwm_mib: $hwm, wakeups: $wakeups, scale: $scale,
+			plain: ($plain == "1")}'
 	} | jq -s 'add' >"$OUT/$MODE.json"
 }
 
@@ -255,6 +289,7 @@ report()
 	printf '|---%.0s' "" spillfs reference ratio target "" "${CELL_NAMES[@]}" >>"$OUT/$MODE.md"
 	printf '|\n' >>"$OUT/$MODE.md"
 	printf '\n%s\n' "$machine"
+	printf 'a byte to another process and back: %s\n' "$(sed 's/_/ /g; s/us two/us, two/' <<<"$WAKEUPS")"
 	[ "$MODE" = quick ] || hot_rows
 	head_line reference
 	cold_rows read_all "cold read, all files" MiB/s 1.00

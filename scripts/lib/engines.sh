@@ -20,6 +20,7 @@ ENG_CTD_PID=
 ENG_DOCK_PID=
 ENG_CTD_RUN=
 ENG_DOCK_RUN=
+ENG_DOCK_CLI=docker
 ENG_CGROUP=spillfs-$$
 ENG_PODMAN_ROOT=
 ENG_PODMAN_RUN=
@@ -124,10 +125,15 @@ eng_ctr_run()
 
 # ---- docker ----------------------------------------------------------------------------------------------
 
+# The client's command, for those who need a command and not a function.
+eng_dock_argv()
+{
+	ENG_DOCK=(env DOCKER_BUILDKIT=0 "DOCKER_CONFIG=$ENG_DOCK_RUN/config" "$ENG_DOCK_CLI" -H "unix://$ENG_DOCK_RUN/docker.sock")
+}
 dock()
 {
-	DOCKER_BUILDKIT=0 DOCKER_CONFIG=$ENG_DOCK_RUN/config "$ENG_DOCK_CLI" \
-		-H "unix://$ENG_DOCK_RUN/docker.sock" "$@"
+	eng_dock_argv
+	"${ENG_DOCK[@]}" "$@"
 }
 
 eng_dockerd_start()

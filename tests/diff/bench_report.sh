@@ -15,9 +15,10 @@ bench()
 	(
 		MODE=full RUNS=3 SCALE=1 OUT=$T_TMP/bench NS_WORK=$T_TMP/work top=$T_TOP
 		TREE=$T_TMP SQUASH=$T_TMP/squash BYTES=1048576 RSS=30.0 HWM=31.0 SPILLFS_TEST_PLAIN=0
+		WAKEUPS="one_cpu 6.0 us two_cpus 50.0 us"
 		mkdir -p "$OUT" "$NS_WORK"
 		head -c 100000 /dev/zero >"$SQUASH"
-		for part in node bench-stat bench-data bench-hot bench-jobs bench-cold bench-report bench-chart; do
+		for part in node bench-stat bench-data bench-hot bench-jobs bench-engines bench-cold bench-report bench-chart; do
 			. "$T_TOP/scripts/lib/$part.sh"
 		done
 		COLD=(spill squash erofs) COLD_LABEL[erofs]="erofs lz4hc"
@@ -31,6 +32,8 @@ bench()
 			R[$key bindfs]=" 30 60 90" R[$key unionfs-fuse]=" 40 80 120"
 		done
 		absent fuse-overlayfs "not installed"
+		for name in native spillfs mergerfs; do CAN["overlay $name"]=yes CAN["die $name"]=yes; done
+		CAN["overlay bindfs"]="no: Invalid argument"
 		eval "$1"
 		report
 	) >"$T_TMP/out" 2>&1
@@ -48,6 +51,10 @@ t_check "the median of the rounds' ratios, not the ratio of medians" \
 	"$(line_of 'cold read, all files (squashfs)')" "cold read, all files (squashfs) 21 11 MiB/s 2.000 >= 1.00 met "
 t_check "slower than a reference" "$(line_of 'cold read, all files (erofs lz4hc)')" \
 	"cold read, all files (erofs lz4hc) 21 42 MiB/s 0.500 >= 1.00 missed "
+t_check "what a wake-up takes here" "$(line_of 'a byte to')" \
+	"a byte to another process and back: one cpu 6.0 us, two cpus 50.0 us"
+t_check "who can, who cannot, who was not asked" "$(line_of 'holds an overlayfs upper directory')" \
+	"holds an overlayfs upper directory yes yes - yes met yes no - absent"
 t_check "who is absent" "$(line_of fuse-overlayfs)" "fuse-overlayfs absent: not installed"
 ok "figures, ratios, verdicts"
 
@@ -80,3 +87,11 @@ t_check "slower than a rival" "$(line_of 'cp -a')" "cp -a 100 20 ms 5.000 rivals
 t_check "faster than the rivals, not within the aim" "$(line_of 'rm -rf')" \
 	"rm -rf 70 20 ms 3.500 rivals, 3.00 met, not 3 5.000 5.000 4.000 absent"
 ok "rivals"
+
+# shellcheck disable=SC2016 # for eval
+bench 'CAN["die spillfs"]="no: planted"; absent docker "not installed"'
+t_check "what ours could not do" "$(line_of 'goes on when its daemon is killed')" \
+	"goes on when its daemon is killed no yes - yes missed yes - - absent"
+t_check "why not, in JSON" "$(jq -r '.can["die spillfs"]' "$T_TMP/bench/full.json")" "no: planted"
+t_check "no row of an engine that is not there" "$(line_of 'docker load')" ""
+ok "abilities, engines"
