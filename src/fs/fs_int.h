@@ -70,6 +70,19 @@ struct fs {
 	atomic_bool spinning;
 	atomic_uint spin_skip;
 	unsigned spin_pause; /* who has set spinning */
+
+	/* lead.c; under lock but for on, which is changed under it, row and taken */
+	struct lead {
+		atomic_bool on;
+		unsigned row; /* who has set spinning */
+		unsigned parked;
+		bool watched; /* by one of these */
+		pthread_cond_t cond;
+		unsigned waiting, calm;            /* ticks */
+		atomic_uint taken;                 /* requests */
+		unsigned seen;                     /* of these, at the last tick */
+		uint64_t since, pause, not_before; /* ns, CLOCK_MONOTONIC */
+	} lead;
 };
 
 #define FS_THREADS_MAX STATE_WORKERS
@@ -103,6 +116,18 @@ static inline int hot_access(const struct fs *f, int flags)
 /* ---- spin.c: before a read of /dev/fuse, which may sleep */
 void spin_init(struct fs *f);
 void spin_for_request(struct fs *f, int fd);
+
+/* ---- lead.c: one thread alone waits for requests, as long as they come one by one */
+void lead_init(struct fs *f);
+/* A look for a request found one, or not. By who has set spinning. */
+void lead_found(struct fs *f, bool found);
+/* Before a read of /dev/fuse, by a thread that counts as idle: may wait until the others are wanted
+ * again. */
+void lead_park(struct fs *f);
+/* Nobody needs to wait for requests while this thread works: somebody watches. [lock] */
+bool lead_alone(const struct fs *f);
+void lead_take(struct fs *f);  /* a request was read */
+void lead_leave(struct fs *f); /* this thread has more to do than requests */
 
 /* What this thread does when the answer of its request is on its way: reading ahead. */
 struct later {

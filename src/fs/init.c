@@ -86,6 +86,7 @@ static ssize_t io_read(int fd, void *buf, size_t len, void *userdata)
 			.again = h->unique & ABI_UNIQUE_RESEND,
 		};
 		atomic_fetch_add_explicit(&f->state->progress, 1, memory_order_relaxed);
+		lead_take(f);
 		if (unlikely(cur_raw.again)) {
 			atomic_fetch_add(&f->state->again, 1);
 			resume_request(f, cur_raw.unique);

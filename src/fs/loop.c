@@ -40,7 +40,8 @@ static void went_busy(struct fs *f)
 	pthread_mutex_lock(&f->lock);
 	f->idle--;
 	/* Not beside INIT: after a takeover the kernel has requests waiting. */
-	if (!f->idle && f->ready && f->nthreads < FS_THREADS_MAX && !fuse_session_exited(f->se)) {
+	if (!f->idle && !lead_alone(f) && f->ready && f->nthreads < FS_THREADS_MAX &&
+	    !fuse_session_exited(f->se)) {
 		f->short_ns = clock_mono_ns();
 		spawn_locked(f);
 	}
@@ -51,8 +52,9 @@ static void went_busy(struct fs *f)
 static bool went_idle(struct fs *f)
 {
 	pthread_mutex_lock(&f->lock);
-	bool stay = f->idle < f->keep ||
-		    (f->idle < f->keep + LINGER_MAX && clock_mono_ns() - f->short_ns < LINGER_NS);
+	unsigned n = f->idle + f->lead.parked;
+	bool stay = !f->idle || n < f->keep ||
+		    (n < f->keep + LINGER_MAX && clock_mono_ns() - f->short_ns < LINGER_NS);
 
 	if (stay)
 		f->idle++;
@@ -67,8 +69,9 @@ static void do_later(struct fs *f)
 	struct later l = later;
 
 	later = (struct later){false, 0};
-	if (f->no_ahead)
+	if (f->no_ahead || (!l.frames && !l.dir))
 		return;
+	lead_leave(f); /* who asked goes on meanwhile */
 	if (l.frames && !fuse_session_exited(f->se))
 		tier_read_ahead(f->t);
 	if (l.dir && !fuse_session_exited(f->se))
@@ -106,6 +109,7 @@ static void *worker(void *p)
 	sigaddset(&usr1, SIGUSR1);
 	pthread_sigmask(SIG_UNBLOCK, &usr1, NULL);
 	while (!fuse_session_exited(f->se)) {
+		lead_park(f);
 		int r = fuse_session_receive_buf(f->se, &buf);
 
 		if (r == -EINTR || r == -EAGAIN)
@@ -204,6 +208,7 @@ int fs_new(struct fs **ret, struct tier *t, int dev_fd, const char *mountpoint,
 	f->keep = o->threads ? o->threads : (unsigned)MAX(2 * cpus, 4);
 	f->keep = MIN(f->keep, FS_THREADS_MAX);
 	spin_init(f);
+	lead_init(f);
 	f->se = fuse_session_new(&args, &fs_ops, sizeof(fs_ops), f);
 	fuse_opt_free_args(&args);
 	r = -EINVAL;

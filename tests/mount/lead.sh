@@ -1,0 +1,61 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# While one process asks for one thing after the other, one thread of the daemon waits for requests alone (src/fs/lead.c).
+# Then reads come that wait for a silent disk: whoever takes them, the first process goes on at once.
+. "$(dirname "$0")/../lib/lib.sh"
+t_init
+t_need_daemon
+t_need_tool gatedisk metastress
+t_need jq
+(($(nproc) > 1)) || skip "needs two CPUs: on one nobody looks for requests, and nobody leads"
+mkdir "$T_TMP/gate" "$T_TMP/disk"
+t_mkfs ext4 200M "$T_TMP/store.img" || fail mkfs
+t_bg setsid "$T_BUILD/tools/gatedisk" "$T_TMP/store.img" "$T_TMP/gate"
+gate=$!
+trap 'rc=$?; kill -CONT $gate; (exit $rc); t_cleanup' EXIT
+t_until 10 test -e "$T_TMP/gate/disk" || fail "gatedisk does not come up"
+t_mount_img "$T_TMP/gate/disk" "$T_TMP/disk"
+t_fs ext4 200M "$T_TMP/hot"
+dir=$T_TMP/hot
+t_spillfs "$T_TMP/disk/spill" "$dir" min-age=0
+mkdir "$dir/cold" "$dir/names" "$T_TMP/cold"
+readers=12
+for ((i = 0; i < readers; i++)); do t_data $i 2000000 | tee "$dir/cold/$i" >"$T_TMP/cold/$i"; done
+t_spill "$dir/cold"
+t_want_state "$dir/cold/1" spilled
+sync -f "$T_TMP/disk"
+pid=$(<"$(t_run_dir "$dir")/daemon")
+
+# Threads that sleep in read(2) of /dev/fuse, and threads of that kind.
+led()
+{
+	local all waiting
+	all=$(grep -lx fuse "/proc/$pid"/task/*/comm | wc -l)
+	waiting=$(for t in "/proc/$pid"/task/*/wchan; do tr -d '\0' <"$t"; echo; done | grep -c fuse_dev_do_read)
+	((all >= 4 && waiting <= 1))
+}
+"$T_BUILD/tools/metastress" "$dir/names" 8 1 >"$T_TMP/out" 2>&1 &
+asker=$!
+T_JOBS+=("$asker")
+t_until 4 led || skip "no thread leads on this machine now: others want its CPUs"
+for try in 1 2 3; do
+	kill -STOP $gate
+	echo 3 >/proc/sys/vm/drop_caches
+	pids=()
+	for ((i = 0; i < readers; i++)); do
+		cmp "$dir/cold/$i" "$T_TMP/cold/$i" &
+		pids+=($!)
+		T_JOBS+=($!)
+	done
+	sleep 1.2
+	kill -0 "${pids[0]}" 2>/dev/null || fail "a reader does not wait for the disk: nothing is shown"
+	kill -CONT $gate
+	for i in "${pids[@]}"; do wait "$i" || fail "contents differ"; done
+done
+kill -0 $asker 2>/dev/null || fail "who asks ended before: nothing is shown"
+wait $asker || fail "metastress: $(cat "$T_TMP/out")"
+longest=$(sed -n 's/.*longest_us \([0-9]*\).*/\1/p' "$T_TMP/out")
+echo "$(cat "$T_TMP/out"), try $try"
+((longest < 900000)) || fail "an operation waited for $longest us: for the disk of others"
+t_until 5 eval '! led' || fail "nobody asks, and one thread leads still"
+ok "one thread leads, and nobody waits for its work"
