@@ -243,6 +243,21 @@ t_mount_img()
 	fail "mount $1: $(cat "$T_TMP/mount.err")"
 }
 
+# t_gated_fs TYPE SIZE DIR: the same on a disk with a gate (tests/tools/gatedisk.c): kill -STOP $T_GATE closes it, -CONT
+# opens it.
+t_gated_fs()
+{
+	t_need_tool gatedisk
+	mkdir "$3" "$3.gate"
+	t_mkfs "$1" "$2" "$3.img" >"$T_TMP/mkfs.out" 2>&1 || fail "mkfs.$1: $(cat "$T_TMP/mkfs.out")"
+	t_bg setsid "$T_BUILD/tools/gatedisk" "$3.img" "$3.gate"
+	T_GATE=$!
+	# An open gate before the clean-up: whoever waits for the disk must be able to end.
+	trap 'rc=$?; kill -CONT $T_GATE; (exit $rc); t_cleanup' EXIT
+	t_until 10 test -e "$3.gate/disk" || fail "gatedisk does not come up"
+	t_mount_img "$3.gate/disk" "$3"
+}
+
 # As systemd-escape --path, which is asked only for unusual names.
 t_escape()
 {

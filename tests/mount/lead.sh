@@ -5,16 +5,10 @@
 . "$(dirname "$0")/../lib/lib.sh"
 t_init
 t_need_daemon
-t_need_tool gatedisk metastress
+t_need_tool metastress
 t_need jq
 (($(nproc) > 1)) || skip "needs two CPUs: on one nobody looks for requests, and nobody leads"
-mkdir "$T_TMP/gate" "$T_TMP/disk"
-t_mkfs ext4 200M "$T_TMP/store.img" || fail mkfs
-t_bg setsid "$T_BUILD/tools/gatedisk" "$T_TMP/store.img" "$T_TMP/gate"
-gate=$!
-trap 'rc=$?; kill -CONT $gate; (exit $rc); t_cleanup' EXIT
-t_until 10 test -e "$T_TMP/gate/disk" || fail "gatedisk does not come up"
-t_mount_img "$T_TMP/gate/disk" "$T_TMP/disk"
+t_gated_fs ext4 200M "$T_TMP/disk"
 t_fs ext4 200M "$T_TMP/hot"
 dir=$T_TMP/hot
 t_spillfs "$T_TMP/disk/spill" "$dir" min-age=0
@@ -39,7 +33,7 @@ asker=$!
 T_JOBS+=("$asker")
 t_until 4 led || skip "no thread leads on this machine now: others want its CPUs"
 for try in 1 2 3; do
-	kill -STOP $gate
+	kill -STOP $T_GATE
 	echo 3 >/proc/sys/vm/drop_caches
 	pids=()
 	for ((i = 0; i < readers; i++)); do
@@ -49,7 +43,7 @@ for try in 1 2 3; do
 	done
 	sleep 1.2
 	kill -0 "${pids[0]}" 2>/dev/null || fail "a reader does not wait for the disk: nothing is shown"
-	kill -CONT $gate
+	kill -CONT $T_GATE
 	for i in "${pids[@]}"; do wait "$i" || fail "contents differ"; done
 done
 kill -0 $asker 2>/dev/null || fail "who asks ended before: nothing is shown"

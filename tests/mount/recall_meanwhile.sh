@@ -7,16 +7,8 @@
 . "$(dirname "$0")/../lib/lib.sh"
 t_init
 t_need_daemon
-t_need_tool gatedisk
 t_need jq
-mkdir "$T_TMP/gate" "$T_TMP/disk"
-t_mkfs ext4 300M "$T_TMP/store.img" || fail mkfs
-t_bg setsid "$T_BUILD/tools/gatedisk" "$T_TMP/store.img" "$T_TMP/gate"
-gate=$!
-# An open gate before the clean-up: whoever waits for the disk must be able to end.
-trap 'rc=$?; kill -CONT $gate; (exit $rc); t_cleanup' EXIT
-t_until 10 test -e "$T_TMP/gate/disk" || fail "gatedisk does not come up"
-t_mount_img "$T_TMP/gate/disk" "$T_TMP/disk"
+t_gated_fs ext4 300M "$T_TMP/disk"
 t_fs ext4 200M "$T_TMP/hot"
 t_spillfs "$T_TMP/disk/spill" "$T_TMP/hot" min-age=0
 dir=$T_TMP/hot
@@ -35,7 +27,7 @@ t_spill "$dir/a/last" # what SQLite has of the index in memory is void now: also
 sync -f "$T_TMP/disk"
 exec 9<"$dir/a/f" # of that file it is known while it is open where its data is; of a/unknown the index must say it
 
-kill -STOP $gate
+kill -STOP $T_GATE
 echo 3 >/proc/sys/vm/drop_caches # also of the loop device: what the store has in memory would do
 (echo more >>"$dir/a/f") &
 writer=$!
@@ -61,7 +53,7 @@ kill -0 "$writer" 2>/dev/null || fail "the recall ended meanwhile: nothing is sh
 during=$(stat -c %.9Z "$dir/b/f")
 ok "names can be changed while a recall waits"
 
-kill -CONT $gate
+kill -CONT $T_GATE
 exec 9<&-
 wait "$writer" || fail "the writer failed"
 wait "$unknown" || fail "the other writer failed"

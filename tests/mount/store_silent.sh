@@ -7,17 +7,9 @@
 . "$(dirname "$0")/../lib/lib.sh"
 t_init
 t_need_daemon
-t_need_tool gatedisk
 t_need jq
 
-mkdir "$T_TMP/gate" "$T_TMP/disk"
-t_mkfs ext4 300M "$T_TMP/store.img" || fail mkfs
-t_bg setsid "$T_BUILD/tools/gatedisk" "$T_TMP/store.img" "$T_TMP/gate"
-gate=$!
-# An open gate before the clean-up: whoever waits for the disk must be able to end.
-trap 'rc=$?; kill -CONT $gate; (exit $rc); t_cleanup' EXIT
-t_until 10 test -e "$T_TMP/gate/disk" || fail "gatedisk does not come up"
-t_mount_img "$T_TMP/gate/disk" "$T_TMP/disk"
+t_gated_fs ext4 300M "$T_TMP/disk"
 t_fs ext4 200M "$T_TMP/hot"
 t_spillfs "$T_TMP/disk/spill" "$T_TMP/hot" store-grace=14s
 dir=$T_TMP/hot
@@ -45,7 +37,7 @@ before=$(seen)
 both=$(blocks)
 ((both > hot + 50000)) || fail "df shows $both blocks, the hot tier has $hot"
 
-kill -STOP $gate
+kill -STOP $T_GATE
 t0=$SECONDS
 while ((SECONDS - t0 < 11)); do
 	now=$(seen)
@@ -69,7 +61,7 @@ t_ctl status "$dir" >"$T_TMP/status" || fail "status"
 grep -q 'STORE .*not answered' "$T_TMP/status" || fail "status says: $(cat "$T_TMP/status")"
 ok "then it is counted out, and status says so"
 
-kill -CONT $gate
+kill -CONT $T_GATE
 both_again()
 {
 	(($(blocks) > hot + 50000))
