@@ -91,13 +91,17 @@ static void begin(struct tier *t, struct release_entry *e)
 	node_lock(t, n);
 	e->fd = fd;
 	e->leased = true;
-	if (!r && e->cancelled) {
+	if (!r && e->cancelled)
 		r = -EBUSY;
-		fcntl(fd, F_SETLEASE, F_UNLCK); /* before the open that cancelled it goes on */
+	if (r) { /* at once: whoever waited for this must find no lease, and no release */
+		drop_fd(e);
+		finish_locked(t, e, r);
+		node_unlock(t, n);
+		return;
 	}
 	node_wake(t, n);
 	node_unlock(t, n);
-	if (!r && fstat(fd, &st))
+	if (fstat(fd, &st))
 		r = -errno;
 	if (!r && (!unchanged(e, &st) || fgetxattr(fd, "security.capability", NULL, 0) > 0))
 		r = -EBUSY;
