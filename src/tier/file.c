@@ -272,9 +272,12 @@ int tier_adopt_open(struct tier *t, uint64_t nodeid, const struct hot_fh *fh, in
 			break;
 		r = cold_load(t, n);
 	} while (!r);
-	/* The kernel had it open for its page cache, so there is no mapping past it. */
+	/* Nobody is mediated beside a mapping that can be written to; but beside one that a reader
+	 * left, a writer may be. */
 	if (!backing && !(flags & O_DIRECT))
-		node_flag(n, 0, NODE_MAPPED | NODE_PASSED);
+		node_flag(n, 0, NODE_MAPPED);
+	if (!backing)
+		unpassed(t, n);
 	if (!r && node_is_cold(n))
 		cold = cold_ref(n->cold);
 	if (!r)

@@ -79,8 +79,7 @@ bool tier_attr_stable(struct tier *t, struct node *n)
 	return stable;
 }
 
-/* Before a mediated writer, who may take the file to the store: has the last mapping gone? [N] */
-static void unpassed(struct tier *t, struct node *n)
+void unpassed(struct tier *t, struct node *n)
 {
 	if (!node_has(n, NODE_PASSED) || n->mediated || n->passed || n->rel)
 		return;

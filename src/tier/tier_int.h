@@ -297,6 +297,9 @@ void node_settle(struct tier *t, struct node *n);
 int grant_way(struct tier *t, struct node *n, int flags, int fd);
 /* The same for an open granted before, with this backing id. [N] */
 void grant_again(struct tier *t, struct node *n, int flags, int backing);
+/* Before a mediated writer, who may take the file to the store: has the last mapping of the hot
+ * inode gone? Then NODE_PASSED goes too. [N] */
+void unpassed(struct tier *t, struct node *n);
 /* n lost its last name, or is opened without one: see tier_on_orphan. [N] */
 void node_keep(struct tier *t, struct node *n);
 void grant_end(struct tier *t, struct node *n, int flags, int backing); /* [N] */
