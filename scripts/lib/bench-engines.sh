@@ -55,7 +55,7 @@ engines_data()
 engines_start()
 {
 	local name
-	command -v dockerd >/dev/null || { absent docker "not installed; 'scripts/setup demo' installs it" && return; }
+	command -v dockerd >/dev/null || { absent docker "not installed; 'scripts/setup bench' installs it" && return; }
 	engines_data || { absent docker "its images could not be made" && return; }
 	for name in native spillfs; do
 		engine_use "$name"
