@@ -2,7 +2,8 @@
  * Private declarations of src/fs.
  *
  * A request runs from decode to its one reply on the thread that read it. Threads are added while
- * all are at work, so an OPEN that waits for a recall never keeps a GETATTR or STATFS waiting.
+ * all are at work, so an OPEN that waits for a recall never keeps a GETATTR or STATFS waiting (for
+ * longer than two milliseconds: lead.c).
  */
 #ifndef FS_INT_H
 #define FS_INT_H

@@ -18,9 +18,9 @@
 
 #define LEAD_ROW    64u
 #define TICK_NS     1000000
-#define WAITING_MAX 8u                  /* ticks in a row at which requests wait */
-#define CALM_MAX    5u                  /* ticks in a row without requests to speak of */
-#define CALM        3u                  /* requests in a tick */
+#define WAITING_MAX 8u /* so many more ticks with requests that wait than without */
+#define CALM_MAX    5u /* ticks in a row without requests to speak of */
+#define CALM        3u /* requests in a tick */
 #define WORTH_NS    UINT64_C(200000000) /* it went well for so long */
 #define PAUSE_NS    UINT64_C(5000000)
 #define PAUSE_MAX   UINT64_C(1000000000)

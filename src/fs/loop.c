@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * The session and its threads.
  *
- * Threads are added whenever the last waiting one takes a request, up to FS_THREADS_MAX, and leave
+ * Threads are added whenever the last waiting one takes a request, up to FS_THREADS_MAX (but not
+ * while one leads, see lead.c), and leave
  * again when more than `keep` wait and there were enough for LINGER_NS: a request that waits (a
  * recall, a full disk) costs a thread, never its neighbours.
  */
