@@ -129,8 +129,10 @@ int file_backing(const struct file *f);
 bool file_drops_pages(const struct file *f);
 unsigned tier_passed_writers(const struct node *n); /* such opens for writing */
 /* All changes of n's attributes come through us: nobody writes to it by passthrough or through a
- * mapping that was made so. */
-bool tier_attr_stable(struct tier *t, struct node *n);
+ * mapping that was made so, nor did since epoch, which was asked for before the attributes were
+ * read. */
+unsigned tier_attr_epoch(struct tier *t, struct node *n); /* n: NULL, not known yet */
+bool tier_attr_stable(const struct tier *t, const struct node *n, unsigned epoch);
 void tier_release_file(struct tier *t, struct file *f);
 /* n was opened by this process: noted, and counted as a use later unless it is a scanner. */
 void tier_used(struct tier *t, const struct node *n, uint32_t pid);

@@ -10,13 +10,15 @@
 
 static void reply_attr(fuse_req_t req, struct node *n)
 {
+	struct fs *f = fs_of(req);
+	unsigned epoch = tier_attr_epoch(f->t, n);
 	struct stat st;
-	int r = tier_getattr(fs_of(req)->t, n, &st);
+	int r = tier_getattr(f->t, n, &st);
 
 	if (r)
 		reply_err(req, r);
 	else
-		fuse_reply_attr(req, &st, attr_timeout(fs_of(req), n, &st));
+		fuse_reply_attr(req, &st, attr_timeout(f, n, &st, epoch));
 }
 
 void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)

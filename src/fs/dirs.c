@@ -132,6 +132,7 @@ static ssize_t add_plus(fuse_req_t req, struct node *dir, const struct dirent64 
 {
 	struct fuse_entry_param p = {0};
 	struct fs *f = fs_of(req);
+	unsigned epoch = tier_attr_epoch(f->t, NULL);
 	struct node *n = NULL;
 
 	if (is_dot(e->d_name)) {
@@ -146,7 +147,7 @@ static ssize_t add_plus(fuse_req_t req, struct node *dir, const struct dirent64 
 		if (r)
 			return r;
 		p.ino = node_id(n);
-		p.attr_timeout = attr_timeout(f, n, &p.attr);
+		p.attr_timeout = attr_timeout(f, n, &p.attr, epoch);
 		p.entry_timeout = ENTRY_TIMEOUT;
 	}
 	size_t len = fuse_add_direntry_plus(req, buf, room, e->d_name, &p, e->d_off);

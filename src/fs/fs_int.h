@@ -232,7 +232,8 @@ struct dirh *dirh_new(struct fs *f, struct node *n, int *ret_err);
 void dirh_free(struct dirh *d);
 
 /* ---- reply helpers */
-double attr_timeout(const struct fs *f, struct node *n, const struct stat *st);
+/* epoch: of tier_attr_epoch, from before st was read. */
+double attr_timeout(const struct fs *f, struct node *n, const struct stat *st, unsigned epoch);
 void fill_attr(struct fuse_attr *a, const struct stat *st);
 /* The answers to OPEN, CREATE and TMPFILE, in the kernel's own structures: libfuse 3.14 has no
  * passthrough. */
@@ -242,10 +243,9 @@ int handle_file(struct fs *f, struct node *n, int flags, struct file *file,
 		struct abi_open_out *out);
 void created_out(struct fuse_entry_out *out, struct node *n, const struct stat *st);
 void reply_err(fuse_req_t req, int err); /* 0 or -errno; maps internal errors to EIO */
-/* Reply an entry that has been looked up (its lookup count is given back when the reply fails). */
-void reply_node(fuse_req_t req, struct node *n, const struct stat *st);
-/* Look name up below dir and reply. */
-void reply_lookup(fuse_req_t req, struct node *dir, const char *name);
+/* Look name up below dir and reply (the lookup count is given back when that fails). -errno: not
+ * replied. */
+int reply_lookup(fuse_req_t req, struct node *dir, const char *name);
 int node_get(fuse_req_t req, fuse_ino_t ino, struct node **ret);
 
 /* ---- operations */

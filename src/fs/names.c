@@ -38,22 +38,19 @@ static void at_put(struct at *a)
 void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
 	struct fs *f = fs_of(req);
-	struct node *dir, *n;
-	struct stat st;
+	struct node *dir;
 	int r = node_get(req, parent, &dir);
 
 	if (r) {
 		reply_err(req, r);
 		return;
 	}
-	r = tier_lookup(f->t, dir, name, &n, &st);
-	if (!r) {
-		reply_node(req, n, &st);
-	} else if (r == -ENOENT) { /* remembered by the kernel: names appear only through us */
+	r = reply_lookup(req, dir, name);
+	if (r == -ENOENT) { /* remembered by the kernel: names appear only through us */
 		struct fuse_entry_param e = {.entry_timeout = ENTRY_TIMEOUT};
 
 		fuse_reply_entry(req, &e);
-	} else {
+	} else if (r) {
 		reply_err(req, r);
 	}
 	tier_put(f->t, dir);
@@ -73,6 +70,14 @@ void op_forget_multi(fuse_req_t req, size_t count, struct fuse_forget_data *v)
 }
 
 enum make_kind { MAKE_DIR, MAKE_NODE, MAKE_LINK };
+
+static void reply_found(fuse_req_t req, struct node *dir, const char *name)
+{
+	int r = reply_lookup(req, dir, name);
+
+	if (r)
+		reply_err(req, r);
+}
 
 static void make(fuse_req_t req, fuse_ino_t parent, const char *name, enum make_kind kind,
 		 mode_t mode, dev_t rdev, const char *target)
@@ -104,7 +109,7 @@ static void make(fuse_req_t req, fuse_ino_t parent, const char *name, enum make_
 	} else {
 		if (kind == MAKE_NODE && S_ISREG(mode))
 			tier_created(a.t);
-		reply_lookup(req, a.dir, name);
+		reply_found(req, a.dir, name);
 	}
 	at_put(&a);
 }
@@ -171,7 +176,7 @@ void op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t newparent, const char *n
 	if (r)
 		reply_err(req, r);
 	else
-		reply_lookup(req, a.dir, newname);
+		reply_found(req, a.dir, newname);
 	at_put(&a);
 }
 

@@ -11,13 +11,13 @@
 #define SETTLE_SEC  60
 #define SETTLE_SIZE (16 << 10) /* four extents at most: all in the inode */
 
-double attr_timeout(const struct fs *f, struct node *n, const struct stat *st)
+double attr_timeout(const struct fs *f, struct node *n, const struct stat *st, unsigned epoch)
 {
 	struct timespec now;
 
 	if (!S_ISREG(st->st_mode))
 		return ENTRY_TIMEOUT;
-	if (!tier_attr_stable(f->t, n))
+	if (!tier_attr_stable(f->t, n, epoch))
 		return 0;
 	if (f->o.blocks_at_once && st->st_size <= SETTLE_SIZE &&
 	    (uint64_t)st->st_blocks * 512 >= (uint64_t)st->st_size)
@@ -88,14 +88,14 @@ int node_get(fuse_req_t req, fuse_ino_t ino, struct node **ret)
 	return tier_get(fs_of(req)->t, ino, ret);
 }
 
-void reply_node(fuse_req_t req, struct node *n, const struct stat *st)
+static void reply_node(fuse_req_t req, struct node *n, const struct stat *st, unsigned epoch)
 {
 	struct fs *f = fs_of(req);
 	uint64_t id = node_id(n);
 	struct fuse_entry_param e = {
 		.ino = id,
 		.attr = *st,
-		.attr_timeout = attr_timeout(f, n, st),
+		.attr_timeout = attr_timeout(f, n, st, epoch),
 		.entry_timeout = ENTRY_TIMEOUT,
 	};
 
@@ -104,15 +104,15 @@ void reply_node(fuse_req_t req, struct node *n, const struct stat *st)
 	tier_put(f->t, n);
 }
 
-void reply_lookup(fuse_req_t req, struct node *dir, const char *name)
+int reply_lookup(fuse_req_t req, struct node *dir, const char *name)
 {
+	struct fs *f = fs_of(req);
+	unsigned epoch = tier_attr_epoch(f->t, NULL);
 	struct node *n;
 	struct stat st;
-	int r = tier_lookup(fs_of(req)->t, dir, name, &n, &st);
+	int r = tier_lookup(f->t, dir, name, &n, &st);
 
-	if (r) {
-		reply_err(req, r);
-		return;
-	}
-	reply_node(req, n, &st);
+	if (!r)
+		reply_node(req, n, &st, epoch);
+	return r;
 }

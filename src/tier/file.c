@@ -275,7 +275,7 @@ int tier_adopt_open(struct tier *t, uint64_t nodeid, const struct hot_fh *fh, in
 	/* Nobody is mediated beside a mapping that can be written to; but beside one that a reader
 	 * left, a writer may be. */
 	if (!backing && !(flags & O_DIRECT))
-		node_flag(n, 0, NODE_MAPPED);
+		mapping_gone(t, n);
 	if (!backing)
 		unpassed(t, n);
 	if (!r && node_is_cold(n))

@@ -62,21 +62,32 @@ static bool unmapped(struct tier *t, struct node *n)
 
 	if (fd < 0 || fcntl(fd, F_SETLEASE, F_RDLCK))
 		return false;
-	node_flag(n, 0, NODE_MAPPED);
+	mapping_gone(t, n);
 	return true;
 }
 
-bool tier_attr_stable(struct tier *t, struct node *n)
+void mapping_gone(struct tier *t, struct node *n)
 {
-	if (atomic_load(&n->writers))
-		return false;
-	if (!node_has(n, NODE_MAPPED))
-		return true;
-	node_lock(t, n);
-	bool stable = unmapped(t, n);
+	/* In this order: who finds no flag finds the new epoch, too. */
+	if (node_has(n, NODE_MAPPED))
+		atomic_fetch_add(&t->attr_epoch, 1);
+	node_flag(n, 0, NODE_MAPPED);
+}
 
-	node_unlock(t, n);
-	return stable;
+unsigned tier_attr_epoch(struct tier *t, struct node *n)
+{
+	if (n && node_has(n, NODE_MAPPED) && !atomic_load(&n->writers)) {
+		node_lock(t, n);
+		unmapped(t, n);
+		node_unlock(t, n);
+	}
+	return atomic_load(&t->attr_epoch);
+}
+
+bool tier_attr_stable(const struct tier *t, const struct node *n, unsigned epoch)
+{
+	return !atomic_load(&n->writers) && !node_has(n, NODE_MAPPED) &&
+	       atomic_load(&t->attr_epoch) == epoch;
 }
 
 void unpassed(struct tier *t, struct node *n)
@@ -86,8 +97,10 @@ void unpassed(struct tier *t, struct node *n)
 	cleanup_fd int fd = node_open(t, n, O_RDONLY | O_NOATIME | O_NONBLOCK);
 
 	/* Granted when nobody else has the inode open at all. */
-	if (fd >= 0 && !fcntl(fd, F_SETLEASE, F_WRLCK))
-		node_flag(n, 0, NODE_PASSED | NODE_MAPPED);
+	if (fd >= 0 && !fcntl(fd, F_SETLEASE, F_WRLCK)) {
+		mapping_gone(t, n);
+		node_flag(n, 0, NODE_PASSED);
+	}
 }
 
 static bool disk_is_tight(struct tier *t)

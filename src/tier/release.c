@@ -208,7 +208,8 @@ static void punch(struct tier *t, struct release_entry *e)
 	node_lock(t, n);
 	drop_fd(e);
 	atomic_store(&n->res, RES_SPILLED);
-	node_flag(n, 0, NODE_MAPPED | NODE_PASSED); /* the lease proved it */
+	mapping_gone(t, n); /* the lease proved it */
+	node_flag(n, 0, NODE_PASSED);
 	e->done = true;
 	finish_locked(t, e, 0);
 	node_unlock(t, n);

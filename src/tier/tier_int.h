@@ -141,6 +141,7 @@ struct tier {
 	atomic_bool roomy;             /* one file will hardly outgrow what is left */
 	atomic_bool brim;              /* what is left is for names and attributes */
 	_Atomic uint64_t brim_from_ns; /* until then it is for everybody */
+	atomic_uint attr_epoch;        /* mappings that have gone, see tier_attr_stable */
 	tier_attr_fn attr_changed;
 	void *attr_ctx;
 	_Atomic uint64_t *work; /* see tier_count_work; may be NULL */
@@ -300,6 +301,8 @@ void grant_again(struct tier *t, struct node *n, int flags, int backing);
 /* Before a mediated writer, who may take the file to the store: has the last mapping of the hot
  * inode gone? Then NODE_PASSED goes too. [N] */
 void unpassed(struct tier *t, struct node *n);
+/* It has, as a lease proved, or what is left of it cannot be written to. [N] */
+void mapping_gone(struct tier *t, struct node *n);
 /* n lost its last name, or is opened without one: see tier_on_orphan. [N] */
 void node_keep(struct tier *t, struct node *n);
 void grant_end(struct tier *t, struct node *n, int flags, int backing); /* [N] */
