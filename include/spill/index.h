@@ -44,11 +44,12 @@ int index_meta_put(struct index *ix, const char *key, uint64_t v);
 
 /* ---- objects
  * --------------------------------------------------------------------------------------- */
-/* Full object with segs and ranges; only sha[0..15] is filled. Free with object_free. */
+/* Full object with segs and ranges; only sha[0..15] is filled. Free with object_free. This,
+ * index_object_find and index_file_get see the calling thread's open transaction when it has one;
+ * everything else that reads sees what is committed. */
 int index_object_get(struct index *ix, struct obj_id id, struct object **ret);
 void object_free(struct object *o);
-/* An object with this content (sha[0..15], size, stream_len), for dedup. -ENOENT. Sees the calling
- * thread's open transaction when it has one. */
+/* An object with this content (sha[0..15], size, stream_len), for dedup. -ENOENT. */
 int index_object_find(struct index *ix, const uint8_t sha[32], uint64_t size, uint64_t stream_len,
 		      struct obj_id *ret);
 /* Is there any object of this size (>= FRAME_SIZE)? Tells whether hashing a large file first may

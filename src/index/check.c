@@ -163,7 +163,7 @@ static int check_objects(struct check *k)
 static int check_refs(struct check *k)
 {
 	cleanup_stmt sqlite3_stmt *st = NULL;
-	int r = ix_stmt(&k->c, SQL_FILE_TOMB_OBJS, &st);
+	int r = ix_stmt(&k->c, SQL_FILE_OBJS, &st);
 
 	if (r < 0)
 		return r;

@@ -201,6 +201,19 @@ void ix_reader_put(struct index *ix, struct ix_conn *c)
 	pthread_mutex_unlock(&ix->pool_lock);
 }
 
+struct ix_conn *ix_conn_get(struct index *ix)
+{
+	return ix_in_txn(ix) ? &ix->w : ix_reader_get(ix);
+}
+
+void ix_conn_put(struct index *ix, struct ix_conn *c)
+{
+	if (c != &ix->w)
+		ix_reader_put(ix, c);
+	else if (sqlite3_get_autocommit(ix->w.db)) /* SQLite gave the transaction up */
+		ix_txn_fail(ix, -EIO);
+}
+
 bool ix_readers_pause(struct index *ix, unsigned wait_ms)
 {
 	struct timespec until;

@@ -77,10 +77,10 @@ static int file_get(struct ix_conn *c, struct hot_id id, struct file_row *ret)
 
 int index_file_get(struct index *ix, struct hot_id id, struct file_row *ret)
 {
-	struct ix_conn *c = ix_reader_get(ix);
+	struct ix_conn *c = ix_conn_get(ix);
 	int r = file_get(c, id, ret);
 
-	ix_reader_put(ix, c);
+	ix_conn_put(ix, c);
 	return r;
 }
 

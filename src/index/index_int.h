@@ -46,7 +46,7 @@ enum ix_sql {
 	SQL_FILE_BY_OBJ,
 	SQL_FILE_COPIED_SIZES,
 	SQL_FILE_SPILLED_SIZES,
-	SQL_FILE_TOMB_OBJS,
+	SQL_FILE_OBJS,
 	SQL_TOMB_PUT,
 	SQL_TOMB_DEL,
 	SQL_TOMB_LIST,
@@ -141,6 +141,10 @@ static inline void ix_resetp(sqlite3_stmt **st)
 /* A reader from the pool; waits for one. */
 struct ix_conn *ix_reader_get(struct index *ix);
 void ix_reader_put(struct index *ix, struct ix_conn *c);
+/* The writer inside the calling thread's own transaction, whose changes must be seen; else a
+ * reader. */
+struct ix_conn *ix_conn_get(struct index *ix);
+void ix_conn_put(struct index *ix, struct ix_conn *c);
 /* Keep new readers out and wait until the pool is full, at most wait_ms; false: gave up. */
 bool ix_readers_pause(struct index *ix, unsigned wait_ms);
 void ix_readers_resume(struct index *ix);

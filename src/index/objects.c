@@ -122,29 +122,17 @@ static int object_get(struct ix_conn *c, struct obj_id id, struct object **ret)
 
 int index_object_get(struct index *ix, struct obj_id id, struct object **ret)
 {
-	struct ix_conn *c = ix_reader_get(ix);
+	struct ix_conn *c = ix_conn_get(ix);
 	int r = object_get(c, id, ret);
 
-	ix_reader_put(ix, c);
+	ix_conn_put(ix, c);
 	return r;
-}
-
-/* The writer inside the caller's own transaction, else a reader. */
-static struct ix_conn *conn_get(struct index *ix)
-{
-	return ix_in_txn(ix) ? &ix->w : ix_reader_get(ix);
-}
-
-static void conn_put(struct index *ix, struct ix_conn *c)
-{
-	if (c != &ix->w)
-		ix_reader_put(ix, c);
 }
 
 int index_object_find(struct index *ix, const uint8_t sha[32], uint64_t size, uint64_t stream_len,
 		      struct obj_id *ret)
 {
-	struct ix_conn *c = conn_get(ix);
+	struct ix_conn *c = ix_conn_get(ix);
 	sqlite3_stmt *st;
 	int r = ix_stmt(c, SQL_OBJ_FIND, &st);
 
@@ -160,7 +148,7 @@ int index_object_find(struct index *ix, const uint8_t sha[32], uint64_t size, ui
 			r = -ENOENT;
 		ix_reset(st);
 	}
-	conn_put(ix, c);
+	ix_conn_put(ix, c);
 	return r;
 }
 
@@ -172,14 +160,14 @@ bool index_object_size_known(struct index *ix, uint64_t size)
 
 	if (size < (uint64_t)IX_LARGE || size > INT64_MAX)
 		return false;
-	c = conn_get(ix);
+	c = ix_conn_get(ix);
 	known = ix_stmt(c, SQL_OBJ_LARGE, &st) == 0;
 	if (known) {
 		sqlite3_bind_int64(st, 1, (int64_t)size);
 		known = ix_step(c, st) == 1; /* a damaged index only costs a chance to dedup */
 		ix_reset(st);
 	}
-	conn_put(ix, c);
+	ix_conn_put(ix, c);
 	return known;
 }
 

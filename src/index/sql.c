@@ -62,11 +62,8 @@ static const char *const text[SQL_N] = {
 		" LEFT JOIN object o ON o.id = f.obj WHERE f.state = 1",
 	[SQL_FILE_SPILLED_SIZES] = "SELECT o.size FROM file f LEFT JOIN object o ON o.id = f.obj"
 				   " WHERE f.state IS NULL OR f.state <> 1",
-	/* A tombstone whose row is still there is one reference, not two. */
-	[SQL_FILE_TOMB_OBJS] =
-		"SELECT obj FROM file UNION ALL SELECT t.obj FROM tomb t"
-		" WHERE t.obj <> 0 AND NOT EXISTS (SELECT 1 FROM file f WHERE f.ino = t.ino"
-		" AND f.gen = t.gen AND f.obj = t.obj)",
+	/* A tombstone is no reference: the row is, which goes in the same transaction. */
+	[SQL_FILE_OBJS] = "SELECT obj FROM file",
 
 	[SQL_TOMB_PUT] = "INSERT INTO tomb(ino, gen, obj) VALUES(?1, ?2, ?3)"
 			 " ON CONFLICT(ino, gen) DO UPDATE SET obj = excluded.obj",

@@ -189,10 +189,8 @@ TEST(objects)
 	CHECK_EQ(index_object_put(ix, &sparse), -EEXIST); /* and the transaction goes on */
 	CHECK_EQ(index_object_put(ix, &hole), 0);
 	CHECK_EQ(put_plain(ix, 50, 1234), 0);
-	/* The own transaction is seen by find, not by get. */
 	CHECK_EQ(index_object_find(ix, sparse.sha, sparse.size, sparse.stream_len, &id), 0);
 	CHECK_EQ(id.v, 1);
-	CHECK_EQ(index_object_get(ix, sparse.id, &o), -ENOENT);
 	CHECK_EQ(index_commit(ix), 0);
 
 	CHECK_EQ(index_object_get(ix, sparse.id, &o), 0);
@@ -381,6 +379,32 @@ TEST(files)
 	index_close(ix);
 }
 
+TEST(a_transaction_sees_itself)
+{
+	struct object *o = NULL;
+	struct index *ix = NULL;
+	struct file_row f;
+
+	CHECK_EQ(index_open(&ix, fresh_dir(), true, false), 0);
+	CHECK_EQ(index_begin(ix), 0);
+	CHECK_EQ(put_plain(ix, 1, 1), 0);
+	CHECK_EQ(index_object_get(ix, (struct obj_id){1}, &o), 0);
+	object_free(o);
+	CHECK_EQ(put_file(ix, 7, 1, RES_PREMIGRATED), 0);
+	CHECK_EQ(index_file_get(ix, hot(7), &f), 0);
+	CHECK_EQ(f.obj.v, 1);
+	CHECK_EQ(index_file_state(ix, hot(7), RES_SPILLED), 0);
+	CHECK_EQ(index_file_get(ix, hot(7), &f), 0);
+	CHECK_EQ(f.state, RES_SPILLED);
+	CHECK_EQ(index_commit(ix), 0);
+	CHECK_EQ(index_begin(ix), 0);
+	CHECK_EQ(index_file_del(ix, hot(7)), 0);
+	CHECK_EQ(index_file_get(ix, hot(7), &f), -ENOENT);
+	index_rollback(ix);
+	CHECK_EQ(index_file_get(ix, hot(7), &f), 0);
+	index_close(ix);
+}
+
 TEST(tombs)
 {
 	struct tomb t = {.id = {9, 3000000000u}, .obj = {4}}, got[4];
@@ -559,6 +583,12 @@ TEST(check_finds_miscounts)
 	CHECK_EQ(index_commit(ix), 0);
 	CHECK_EQ(index_check(ix, count_problem, &n), 1);
 	CHECK_EQ(n, 1);
+	/* What is left of a deleted file refers to nothing: its row has gone with its reference. */
+	CHECK_EQ(index_begin(ix), 0);
+	CHECK_EQ(index_tomb_put(ix, &(struct tomb){.id = {9, 1}, .obj = {2}}), 0);
+	CHECK_EQ(index_tomb_put(ix, &(struct tomb){.id = {10, 1}, .obj = {99}}), 0);
+	CHECK_EQ(index_commit(ix), 0);
+	CHECK_EQ(index_check(ix, count_problem, &n), 1);
 	CHECK_EQ(index_begin(ix), 0);
 	CHECK_EQ(index_pack_set(ix, &len), 0); /* ten objects now lie behind its end */
 	CHECK_EQ(index_commit(ix), 0);
