@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -151,5 +152,18 @@ void workq_free(struct workq *q);
 
 /* Start a detached-from-signals thread (all signals blocked) with a name; -errno. */
 int thread_start(pthread_t *ret, const char *name, void *(*fn)(void *), void *arg);
+
+/* ---- n items, taken by threads in runs of neighbours --------------------------------------------
+ */
+#define PARALLEL_MAX 7 /* threads besides the calling one */
+struct parallel {
+	size_t n, run;
+	atomic_size_t next;
+};
+/* The items [*from, *to) are the caller's; false: none is left. */
+bool parallel_next(struct parallel *p, size_t *from, size_t *to);
+/* fn(ctx), which asks parallel_next, in the calling thread and in one for each further CPU, but no
+ * more than there are runs. Back when all are; a thread that cannot be had is done without. */
+void parallel_do(const struct parallel *p, const char *name, void *(*fn)(void *), void *ctx);
 
 #endif

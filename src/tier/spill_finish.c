@@ -6,12 +6,10 @@
  */
 #include "batch.h"
 
-#include <unistd.h>
 #include <xxhash.h>
 
-#define RELEASE_FILES  256 /* descriptors and leases held at once */
-#define VERIFY_THREADS 7   /* besides our own */
-#define VERIFY_RUN     32  /* neighbours: most share frames */
+#define RELEASE_FILES 256 /* descriptors and leases held at once */
+#define VERIFY_RUN    32  /* neighbours: most share frames */
 
 struct verify_sink {
 	XXH3_state_t *xx;
@@ -61,22 +59,21 @@ static int verify(struct tier *t, const struct bobj *bo, uint8_t *buf)
 	return r;
 }
 
-/* The batch's objects, in the order in which they went into the pack; threads take runs of them. */
+/* The batch's objects, in the order in which they went into the pack. */
 struct verify_work {
 	struct tier *t;
 	struct bobj **v;
-	size_t n;
-	atomic_size_t next;
+	struct parallel p;
 };
 
 static void *verify_some(void *arg)
 {
 	struct verify_work *w = arg;
 	cleanup_free uint8_t *buf = malloc(FRAME_SIZE);
-	size_t i;
+	size_t i, end;
 
-	while ((i = atomic_fetch_add(&w->next, VERIFY_RUN)) < w->n) {
-		for (size_t end = MIN(i + VERIFY_RUN, w->n); i < end; i++) {
+	while (parallel_next(&w->p, &i, &end)) {
+		for (; i < end; i++) {
 			struct bobj *bo = w->v[i];
 
 			bo->err = buf ? verify(w->t, bo, buf) : -ENOMEM;
@@ -91,10 +88,7 @@ static void *verify_some(void *arg)
 
 static int verify_all(struct spill_batch *b)
 {
-	struct verify_work w = {.t = b->t};
-	pthread_t thread[VERIFY_THREADS];
-	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
-	int helpers = 0;
+	struct verify_work w = {.t = b->t, .p.run = VERIFY_RUN};
 
 	w.v = calloc(b->n, sizeof(*w.v));
 	if (!w.v)
@@ -103,15 +97,10 @@ static int verify_all(struct spill_batch *b)
 		struct bobj *bo = b->v[i]->bo;
 
 		if (!bo->listed)
-			w.v[w.n++] = bo;
+			w.v[w.p.n++] = bo;
 		bo->listed = true;
 	}
-	while (helpers < MIN((int)cpus - 1, VERIFY_THREADS) &&
-	       !thread_start(&thread[helpers], "verify", verify_some, &w))
-		helpers++;
-	verify_some(&w);
-	while (helpers)
-		pthread_join(thread[--helpers], NULL);
+	parallel_do(&w.p, "verify", verify_some, &w);
 	free(w.v);
 	return 0;
 }

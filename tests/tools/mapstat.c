@@ -80,8 +80,9 @@ int main(int argc, char **argv)
 		bad = a.st_mtim.tv_sec != b.st_mtim.tv_sec ||
 		      a.st_mtim.tv_nsec != b.st_mtim.tv_nsec;
 		if (bad)
-			printf("turn %u: mtime %ld.%09ld, it is %ld.%09ld\n", n, (long)a.st_mtim.tv_sec,
-			       a.st_mtim.tv_nsec, (long)b.st_mtim.tv_sec, b.st_mtim.tv_nsec);
+			printf("turn %u: mtime %ld.%09ld, it is %ld.%09ld\n", n,
+			       (long)a.st_mtim.tv_sec, a.st_mtim.tv_nsec, (long)b.st_mtim.tv_sec,
+			       b.st_mtim.tv_nsec);
 	}
 	atomic_store(&end, 1);
 	for (int i = 0; i < THREADS; i++)

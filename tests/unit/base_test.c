@@ -274,6 +274,35 @@ static void count_item(void *ctx, void *item)
 	atomic_fetch_add(&c->done, 1);
 }
 
+struct tally {
+	struct parallel p;
+	atomic_uint seen[1000];
+};
+
+static void *tally_some(void *arg)
+{
+	struct tally *t = arg;
+	size_t i, end;
+
+	while (parallel_next(&t->p, &i, &end))
+		for (; i < end; i++)
+			atomic_fetch_add(&t->seen[i], 1);
+	return NULL;
+}
+
+TEST(parallel_takes_each_once)
+{
+	static const size_t n[] = {0, 1, 31, 32, 33, 1000};
+
+	for (size_t k = 0; k < ARRAY_SIZE(n); k++) {
+		struct tally t = {.p = {.n = n[k], .run = 32}};
+
+		parallel_do(&t.p, "unit", tally_some, &t);
+		for (size_t i = 0; i < ARRAY_SIZE(t.seen); i++)
+			CHECK_EQ(atomic_load(&t.seen[i]), i < n[k]);
+	}
+}
+
 TEST(workq_does_everything)
 {
 	struct counted c = {0};
