@@ -34,6 +34,9 @@ int index_check(struct index *ix, void (*cb)(void *ctx, const char *what), void 
 int index_begin(struct index *ix);
 int index_commit(struct index *ix);
 void index_rollback(struct index *ix);
+/* Give the writer's page cache (up to 16 MiB) back to the heap, after the last of much work. Waits
+ * for the transaction that is open. */
+void index_trim(struct index *ix);
 
 /* ---- meta: small named numbers and blobs
  * --------------------------------------------------------- */

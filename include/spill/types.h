@@ -7,8 +7,9 @@
 #include <stdint.h>
 #include <stddef.h>
 
-/* An object: the immutable content of one or more spilled files. Ids are never reused. 0 is none.
- */
+/* An object: the immutable content of one or more spilled files. Ids are counted up from 1 and
+ * never reused, so they stay below 2^OBJ_ID_BITS; a larger one is damage. 0 is none. */
+#define OBJ_ID_BITS 59
 struct obj_id {
 	uint64_t v;
 };

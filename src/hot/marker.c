@@ -9,7 +9,7 @@
  *	  2   1  flags: bit 0 the ctime is valid; the others are 0
  *	  3   1  0
  *	  4   4  st_blocks before the punch, 512-byte units, saturating
- *	  8   8  object id, not 0
+ *	  8   8  object id, not 0, below 2^59
  *	 16  16  first half of the object's SHA-256
  *	 32   8  size, bytes, at most 2^63 - 1
  *	 40   8  mtime, signed nanoseconds since the epoch
@@ -71,7 +71,7 @@ static bool all_zero(const struct marker *m)
 void marker_encode(const struct marker *m, uint8_t out[MARKER_LEN])
 {
 	assert(state_ok(m->state) && m->size <= INT64_MAX);
-	assert(m->state == RES_PARTIAL ? all_zero(m) : m->obj.v != 0);
+	assert(m->state == RES_PARTIAL ? all_zero(m) : m->obj.v && !(m->obj.v >> OBJ_ID_BITS));
 	out[0] = MARKER_VERSION;
 	out[1] = (uint8_t)m->state;
 	out[2] = m->ctime_valid ? MARKER_CTIME_VALID : 0;
@@ -105,7 +105,7 @@ int marker_decode(const void *buf, size_t len, struct marker *ret)
 	m.ctime_ns = (int64_t)get_le64(p + 48);
 	if (m.size > INT64_MAX || (!m.ctime_valid && m.ctime_ns))
 		return -EUCLEAN;
-	if (m.state == RES_PARTIAL ? !all_zero(&m) : !m.obj.v)
+	if (m.state == RES_PARTIAL ? !all_zero(&m) : !m.obj.v || m.obj.v >> OBJ_ID_BITS)
 		return -EUCLEAN;
 	*ret = m;
 	return 0;

@@ -291,7 +291,7 @@ int index_object_newid(struct index *ix, struct obj_id *ret)
 
 	if (r < 0)
 		return r;
-	if (ix->txn.next_obj >= INT64_MAX)
+	if (ix->txn.next_obj >> OBJ_ID_BITS)
 		return -EOVERFLOW;
 	ret->v = ix->txn.next_obj++;
 	ix->txn.next_obj_dirty = true;

@@ -148,6 +148,13 @@ void index_rollback(struct index *ix)
 	release(ix);
 }
 
+void index_trim(struct index *ix)
+{
+	pthread_mutex_lock(&ix->write_lock);
+	sqlite3_db_release_memory(ix->w.db);
+	pthread_mutex_unlock(&ix->write_lock);
+}
+
 /* What was kept in memory during the transaction goes into it. */
 static int flush(struct index *ix)
 {

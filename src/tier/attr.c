@@ -34,10 +34,10 @@ int tier_fix_attr(struct tier *t, struct node *n, int fd, struct stat *st)
 		/* While a transition is under way the inode's own mtime is not the user's. */
 		struct timespec mt = st->st_mtim;
 
-		show(st, n->cold->mk.mtime_ns, n->cold->mk.ctime_ns,
-		     n->cold->mk.ctime_valid && !node_has(n, NODE_META_NEW), n->cold->mk.blocks);
-		st->st_size = (off_t)n->cold->mk.size;
-		if (!node_has(n, NODE_BUSY) && n->cold->mk.state == RES_SPILLED)
+		show(st, n->cold->mtime_ns, n->cold->ctime_ns,
+		     n->cold->ctime_valid && !node_has(n, NODE_META_NEW), n->cold->blocks);
+		st->st_size = (off_t)n->cold->size;
+		if (!node_has(n, NODE_BUSY) && n->cold->state == RES_SPILLED)
 			st->st_mtim = mt;
 	} else if (n->rel && n->rel->started) {
 		st->st_mtim = n->rel->st.st_mtim;
@@ -100,7 +100,7 @@ int tier_getattr(struct tier *t, struct node *n, struct stat *ret)
 
 int stub_repair_times(struct tier *t, struct node *n)
 {
-	struct marker mk = n->cold->mk;
+	struct marker mk = cold_marker(n->cold);
 
 	if (mk.state == RES_SPILLED)
 		return 0;
@@ -115,7 +115,7 @@ int stub_repair_times(struct tier *t, struct node *n)
 	if (!r)
 		r = hot_marker_set(fd, &mk);
 	if (!r)
-		n->cold->mk.state = RES_SPILLED;
+		n->cold->state = RES_SPILLED;
 	return r;
 }
 
@@ -140,14 +140,14 @@ void tier_meta_changed(struct tier *t, struct node *n)
 		/* Opened by handle: a descriptor that can set xattrs. On failure (immutable, say)
 		 * only the shown ctime stays old. */
 		cleanup_fd int fd = node_open(t, n, O_RDONLY | O_NOATIME | O_NONBLOCK);
-		struct marker mk = n->cold->mk;
+		struct marker mk = cold_marker(n->cold);
 		struct stat st;
 
 		mk.ctime_valid = false;
 		if (fd >= 0 && !fstat(fd, &st) && ts_to_ns(&st.st_mtim, &mk.mtime_ns) &&
-		    (n->cold->mk.ctime_valid || mk.mtime_ns != n->cold->mk.mtime_ns) &&
+		    (n->cold->ctime_valid || mk.mtime_ns != n->cold->mtime_ns) &&
 		    !hot_marker_set(fd, &mk))
-			n->cold->mk = mk;
+			cold_set_marker(n->cold, &mk);
 	}
 	node_unlock(t, n);
 }

@@ -9,9 +9,48 @@ struct cold *cold_new(const struct marker *mk)
 
 	if (c) {
 		atomic_store(&c->refs, 1);
-		c->mk = *mk;
+		c->obj = mk->obj.v;
+		memcpy(c->hash16, mk->hash16, sizeof(c->hash16));
+		cold_set_marker(c, mk);
 	}
 	return c;
+}
+
+struct marker cold_marker(const struct cold *c)
+{
+	struct marker mk = {
+		.obj = {c->obj},
+		.size = c->size,
+		.mtime_ns = c->mtime_ns,
+		.ctime_ns = c->ctime_ns,
+		.blocks = c->blocks,
+		.state = (enum residency)c->state,
+		.ctime_valid = c->ctime_valid,
+	};
+
+	memcpy(mk.hash16, c->loaded ? c->object->sha : c->hash16, sizeof(mk.hash16));
+	return mk;
+}
+
+void cold_set_marker(struct cold *c, const struct marker *mk)
+{
+	c->size = mk->size;
+	c->mtime_ns = mk->mtime_ns;
+	c->ctime_ns = mk->ctime_ns;
+	c->blocks = mk->blocks;
+	c->state = (unsigned)mk->state & 7;
+	c->ctime_valid = mk->ctime_valid;
+}
+
+static void drop_object(struct cold *c)
+{
+	struct object *o = c->loaded ? c->object : NULL;
+
+	if (!o)
+		return;
+	memcpy(c->hash16, o->sha, sizeof(c->hash16));
+	c->loaded = 0;
+	object_free(o);
 }
 
 struct cold *cold_ref(struct cold *c)
@@ -23,16 +62,16 @@ struct cold *cold_ref(struct cold *c)
 void cold_unref(struct cold *c)
 {
 	if (c && atomic_fetch_sub(&c->refs, 1) == 1) {
-		object_free(c->obj);
+		drop_object(c);
 		free(c);
 	}
 }
 
-static void load_failed(struct tier *t, const struct cold *c, uint64_t ino, int r)
+static void load_failed(struct tier *t, const struct marker *mk, uint64_t ino, int r)
 {
 	log_err("inode %llu: object %llu %s (%s); the file stays unreadable until the right "
 		"store is back",
-		(unsigned long long)ino, (unsigned long long)c->mk.obj.v,
+		(unsigned long long)ino, (unsigned long long)mk->obj.v,
 		r == -EBADMSG ? "in the store is not the one this stub names"
 			      : "cannot be had from the index",
 		strerror(-r));
@@ -45,10 +84,10 @@ int cold_load(struct tier *t, struct node *n)
 	struct cold *c = n->cold;
 	struct object *o = NULL;
 
-	if (c->obj)
+	if (c->loaded)
 		return 0;
 	uint64_t ino = node_hot_id(t, n).ino;
-	const struct marker mk = c->mk;
+	const struct marker mk = cold_marker(c);
 
 	cold_ref(c);
 	node_unlock(t, n);
@@ -58,12 +97,14 @@ int cold_load(struct tier *t, struct node *n)
 		r = -EBADMSG;
 	node_lock(t, n);
 	/* No longer this stub, and its object may be gone with it; or somebody else has it. */
-	if (n->cold != c || c->obj)
+	if (n->cold != c || c->loaded) {
 		r = 0;
-	else if (r)
-		load_failed(t, c, ino, r);
-	else
-		c->obj = steal_ptr(o);
+	} else if (r) {
+		load_failed(t, &mk, ino, r);
+	} else {
+		c->object = steal_ptr(o);
+		c->loaded = 1;
+	}
 	object_free(o);
 	cold_unref(c);
 	return !r || r == -ENOMEM ? r : -EIO;
@@ -83,10 +124,8 @@ void cold_rest(struct tier *t, struct node *n)
 
 	/* Nobody else: references are taken under the node lock. One that is open rests later. */
 	if (c && !old->opens && !old->rel && !node_has(old, NODE_BUSY) &&
-	    atomic_load(&c->refs) == 1) {
-		object_free(c->obj);
-		c->obj = NULL;
-	}
+	    atomic_load(&c->refs) == 1)
+		drop_object(c);
 	node_unlock(t, old);
 	tier_put(t, old);
 }
@@ -132,7 +171,7 @@ static ssize_t read_sparse(struct tier *t, const struct object *o, uint8_t *buf,
 
 ssize_t cold_read(struct tier *t, const struct cold *c, void *buf, size_t len, uint64_t off)
 {
-	const struct object *o = c->obj;
+	const struct object *o = c->object;
 	struct store_pos bad = {0};
 	ssize_t n;
 

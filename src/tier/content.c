@@ -280,5 +280,5 @@ int64_t tier_seek(struct tier *t, struct file *f, int64_t off, int whence)
 	}
 	if (fd != -EXDEV)
 		return fd;
-	return f->cold ? cold_seek(f->cold->obj, off, whence) : -EIO;
+	return f->cold ? cold_seek(f->cold->object, off, whence) : -EIO;
 }

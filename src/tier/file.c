@@ -115,7 +115,7 @@ int make_ready(struct tier *t, struct node *n, bool wr, bool trunc)
 		/* Which of the two is the older copy nobody knows yet. */
 		if (n->over && atomic_load(&t->frozen))
 			return -EIO;
-		if (!node_is_cold(n) || n->cold->obj)
+		if (!node_is_cold(n) || n->cold->loaded)
 			return 0;
 		r = cold_load(t, n);
 	}
@@ -268,7 +268,7 @@ int tier_adopt_open(struct tier *t, uint64_t nodeid, const struct hot_fh *fh, in
 		/* The kernel reads no stub by itself. */
 		if (!r && node_is_cold(n) && backing)
 			r = -EUCLEAN;
-		if (r || !node_is_cold(n) || n->cold->obj)
+		if (r || !node_is_cold(n) || n->cold->loaded)
 			break;
 		r = cold_load(t, n);
 	} while (!r);

@@ -12,7 +12,7 @@ bool tier_fill_begin(struct tier *t, struct file *f, size_t max, size_t *ret_len
 	struct node *n = f->n;
 	bool yes;
 
-	if (!f->cold || !f->cold->obj || !f->cold->obj->size || f->cold->obj->size > max)
+	if (!f->cold || !f->cold->object->size || f->cold->object->size > max)
 		return false;
 	node_lock(t, n);
 	yes = n->cold == f->cold && n->opens == 1 && !n->rel &&
@@ -20,7 +20,7 @@ bool tier_fill_begin(struct tier *t, struct file *f, size_t max, size_t *ret_len
 	if (yes)
 		node_flag(n, NODE_FILLING | NODE_FILLED, 0);
 	node_unlock(t, n);
-	*ret_len = (size_t)f->cold->obj->size;
+	*ret_len = (size_t)f->cold->object->size;
 	return yes;
 }
 

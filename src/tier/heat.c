@@ -8,24 +8,28 @@
  */
 #include "tier_int.h"
 
-#define RING      65536u /* a power of two */
-#define TABLE_MAX (1u << 21)
-#define DRAIN_NS  60000000000ull
-#define COLD      0.05f
-#define WANTED    256
-#define PAGE      512
+#define RING       65536u /* a power of two */
+#define TABLE_MIN  1024u  /* entries */
+#define TABLE_MAX  (1u << 21)
+#define DRAIN_NS   60000000000ull
+#define COLD       0.05f
+#define WANTED     256
+#define PAGE       512
+#define EPOCH_2020 1577836800u
 
 struct slot {
 	_Atomic uint64_t node; /* 0: free */
 	_Atomic uint32_t pid, layer;
 };
 
+/* 20 bytes: there is one for each file that was used lately, and that may be all of them. */
 struct hrec {
-	uint64_t node; /* 0: free */
+	uint32_t id[2]; /* node id, the low half first; 0: free */
 	struct heat h;
-	uint32_t recalled_sec;
-	bool dirty;
+	uint32_t recalled : 31; /* seconds since EPOCH_2020; 0: it was not */
+	uint32_t dirty : 1;
 };
+_Static_assert(sizeof(struct hrec) == 20, "see above");
 
 struct heats {
 	struct slot *ring;
@@ -46,44 +50,71 @@ static uint32_t now_sec(void)
 
 /* ---- the table [lock] ------------------------------------------------------------------------ */
 
+static uint64_t id_of(const struct hrec *h)
+{
+	return (uint64_t)h->id[1] << 32 | h->id[0];
+}
+
+static uint32_t recalled_sec(const struct hrec *h)
+{
+	return h->recalled ? h->recalled + EPOCH_2020 : 0;
+}
+
+static void set_recalled(struct hrec *h, uint32_t sec)
+{
+	h->recalled = sec ? MAX(sec, EPOCH_2020 + 1) - EPOCH_2020 : 0;
+}
+
 static struct hrec *place(struct hrec *v, size_t cap, uint64_t node)
 {
-	size_t i = (node * 0x9e3779b97f4a7c15ull) >> 20 & (cap - 1);
+	size_t i = ((node * 0x9e3779b97f4a7c15ull) >> 32) * cap >> 32;
 
-	while (v[i].node && v[i].node != node)
-		i = (i + 1) & (cap - 1);
+	while (id_of(&v[i]) && id_of(&v[i]) != node)
+		i = i + 1 == cap ? 0 : i + 1;
 	return &v[i];
 }
 
-static bool grow(struct heats *hs)
+/* Give the table another size, without what was forgotten. */
+static bool resize(struct heats *hs, size_t cap)
 {
-	size_t cap = hs->cap ? 2 * hs->cap : 1024;
-
-	if (cap > TABLE_MAX)
-		return false;
 	struct hrec *v = calloc(cap, sizeof(*v));
 
 	if (!v)
 		return false;
-	for (size_t i = 0; i < hs->cap; i++)
-		if (hs->v[i].node)
-			*place(v, cap, hs->v[i].node) = hs->v[i];
+	hs->n = 0;
+	for (size_t i = 0; i < hs->cap; i++) {
+		const struct hrec *h = &hs->v[i];
+
+		if (!id_of(h) || (!h->h.used_sec && !h->recalled))
+			continue;
+		*place(v, cap, id_of(h)) = *h;
+		hs->n++;
+	}
 	free(hs->v);
 	hs->v = v;
 	hs->cap = cap;
 	return true;
 }
 
+/* By quarters: a table that doubles is half empty as often as not. */
+static bool grow(struct heats *hs)
+{
+	size_t cap = hs->cap ? hs->cap + hs->cap / 4 : TABLE_MIN;
+
+	return cap <= TABLE_MAX && resize(hs, cap);
+}
+
 static struct hrec *find(struct heats *hs, uint64_t node, bool make)
 {
 	struct hrec *h = hs->cap ? place(hs->v, hs->cap, node) : NULL;
 
-	if (h && h->node)
+	if (h && id_of(h))
 		return h;
-	if (!make || ((hs->n + 1) * 4 > hs->cap * 3 && !grow(hs)))
+	if (!make || ((hs->n + 1) * 6 > hs->cap * 5 && !grow(hs)))
 		return NULL;
 	h = place(hs->v, hs->cap, node);
-	h->node = node;
+	h->id[0] = (uint32_t)node;
+	h->id[1] = (uint32_t)(node >> 32);
 	hs->n++;
 	return h;
 }
@@ -114,7 +145,7 @@ int heats_load(struct tier *t)
 			if (h) {
 				h->h.score = (float)rows[i].score / 1000;
 				h->h.used_sec = rows[i].used_sec;
-				h->recalled_sec = rows[i].recalled_sec;
+				set_recalled(h, rows[i].recalled_sec);
 			}
 		}
 		last = rows[n - 1].node;
@@ -163,8 +194,8 @@ void heats_recalled(struct tier *t, uint64_t node)
 	struct hrec *h = find(hs, node, true);
 
 	if (h) {
-		h->recalled_sec = now_sec();
-		h->dirty = true;
+		set_recalled(h, now_sec());
+		h->dirty = 1;
 	}
 	pthread_mutex_unlock(&hs->lock);
 }
@@ -178,7 +209,7 @@ static void count_use(struct tier *t, const struct heat_use_rec *u, uint32_t now
 	struct hrec *h = find(hs, u->node, true);
 
 	if (h && heat_use(&h->h, now, t->cfg->half_life_sec)) {
-		h->dirty = true;
+		h->dirty = 1;
 		heat = h->h.score;
 	}
 	pthread_mutex_unlock(&hs->lock);
@@ -254,7 +285,7 @@ float heats_of(struct tier *t, uint64_t node, uint32_t now, uint32_t *ret_used,
 	if (h) {
 		heat = heat_at(&h->h, now, t->cfg->half_life_sec);
 		*ret_used = h->h.used_sec;
-		*ret_recalled = h->recalled_sec;
+		*ret_recalled = MIN(recalled_sec(h), now); /* a clock that was set back */
 	}
 	pthread_mutex_unlock(&hs->lock);
 	return heat;
@@ -276,26 +307,6 @@ bool heats_want(struct tier *t, uint64_t *ret_node)
 /* ---- keeping ----------------------------------------------------------------------------------
  */
 
-/* Without those that are forgotten. [lock] */
-static void rebuild(struct heats *hs, size_t live)
-{
-	size_t cap = 1024;
-
-	while (live * 4 > cap * 2)
-		cap *= 2;
-	struct hrec *v = calloc(cap, sizeof(*v));
-
-	if (!v)
-		return;
-	for (size_t i = 0; i < hs->cap; i++)
-		if (hs->v[i].node && (hs->v[i].h.used_sec || hs->v[i].recalled_sec))
-			*place(v, cap, hs->v[i].node) = hs->v[i];
-	free(hs->v);
-	hs->v = v;
-	hs->cap = cap;
-	hs->n = live;
-}
-
 int heats_flush(struct tier *t)
 {
 	struct heats *hs = t->heats;
@@ -311,12 +322,12 @@ int heats_flush(struct tier *t)
 	for (size_t i = 0; v && i < hs->cap; i++) {
 		struct hrec *h = &hs->v[i];
 
-		if (!h->node)
+		if (!id_of(h))
 			continue;
 		if (heat_at(&h->h, now, t->cfg->half_life_sec) < COLD &&
-		    (!h->recalled_sec || now - h->recalled_sec > t->cfg->retain_sec)) {
+		    (!h->recalled || now > recalled_sec(h) + t->cfg->retain_sec)) {
 			h->h = (struct heat){0};
-			h->recalled_sec = 0;
+			h->recalled = 0;
 			v[n++] = *h;
 			gone++;
 			continue;
@@ -324,17 +335,17 @@ int heats_flush(struct tier *t)
 		live++;
 		if (h->dirty)
 			v[n++] = *h;
-		h->dirty = false;
+		h->dirty = 0;
 	}
 	if (gone)
-		rebuild(hs, live);
+		resize(hs, MIN(MAX(live + live / 2, TABLE_MIN), hs->cap));
 	pthread_mutex_unlock(&hs->lock);
 	for (size_t i = 0; i < n && !r; i++) {
 		struct heat_row row = {
-			.node = v[i].node,
+			.node = id_of(&v[i]),
 			.score = (uint32_t)MIN(v[i].h.score * 1000, 4e9f),
 			.used_sec = v[i].h.used_sec,
-			.recalled_sec = v[i].recalled_sec,
+			.recalled_sec = recalled_sec(&v[i]),
 		};
 
 		r = row.used_sec || row.recalled_sec ? index_heat_set(t->ix, &row)

@@ -442,6 +442,7 @@ static void flush_layers(struct tier *t)
 		index_rollback(t->ix);
 	else
 		index_commit(t->ix);
+	index_trim(t->ix);
 }
 
 void *janitor_main(void *arg)
@@ -528,7 +529,7 @@ void tier_unlinked(struct tier *t, int fd)
 			node_lock(t, n);
 			partial = n->over;
 			if (n->cold)
-				row.obj = n->cold->mk.obj;
+				row.obj.v = n->cold->obj;
 			else if (n->rel) /* about to become a stub */
 				row.obj = n->rel->obj;
 			node_unlock(t, n);

@@ -26,6 +26,8 @@ static int new_id(struct tier *t, struct obj_id *ret)
 			return r;
 		t->obj_limit = limit;
 	}
+	if (t->next_obj >> OBJ_ID_BITS)
+		return -EOVERFLOW;
 	ret->v = t->next_obj++;
 	return 0;
 }

@@ -103,7 +103,7 @@ static int recall_fd(struct tier *t, int fd, const struct cold *c, struct marker
 		return r;
 	struct timespec times[2] = {st.st_atim, st.st_mtim};
 
-	r = object_refill(t, fd, c->obj);
+	r = object_refill(t, fd, c->object);
 	if (!r)
 		r = d_fdatasync(fd);
 	if (!r)
@@ -143,7 +143,7 @@ int recall_node(struct tier *t, struct node *n, bool keep)
 {
 	struct cold *c = cold_ref(n->cold);
 	struct hot_id id = node_hot_id(t, n);
-	struct file_row row = {.id = id, .obj = c->mk.obj};
+	struct file_row row = {.id = id, .obj = {c->obj}};
 	struct marker mk;
 	struct stat st;
 	int r = stub_repair_times(t, n);
@@ -152,7 +152,7 @@ int recall_node(struct tier *t, struct node *n, bool keep)
 		cold_unref(c);
 		return r;
 	}
-	mk = c->mk;
+	mk = cold_marker(c);
 	node_busy_set(n); /* from here on n->cold is c until we change it */
 	atomic_store(&n->res, RES_RECALLING);
 	r = cold_load(t, n);
@@ -160,12 +160,12 @@ int recall_node(struct tier *t, struct node *n, bool keep)
 
 	cleanup_fd int fd = node_open(t, n, O_RDWR | O_NOFOLLOW | O_NOATIME);
 
-	bool over = !r && fd >= 0 && !keep && too_large(t, c->obj);
+	bool over = !r && fd >= 0 && !keep && too_large(t, c->object);
 
 	if (r || fd < 0)
 		r = r ? r : fd;
 	else if (over)
-		r = overflow_from_object(t, fd, c->obj, &mk, id);
+		r = overflow_from_object(t, fd, c->object, &mk, id);
 	else
 		r = recall_fd(t, fd, c, &mk);
 	keep = keep && !r && !fstat(fd, &st);
@@ -189,16 +189,16 @@ int recall_node(struct tier *t, struct node *n, bool keep)
 			if (fd >= 0) /* if not, only the shown ctime is old after the next mount */
 				hot_marker_set(fd, &mk);
 		}
-		c->mk = mk;
+		cold_set_marker(c, &mk);
 		atomic_store(&n->res, RES_SPILLED);
 	} else {
 		atomic_store(&n->res, over ? RES_PARTIAL : RES_RESIDENT);
 		n->cold = NULL;
 		cold_unref(c); /* the node's */
-		atomic_fetch_add(&t->n_recalled_bytes, c->mk.size);
+		atomic_fetch_add(&t->n_recalled_bytes, mk.size);
 		heats_recalled(t, node_id(n));
 		row.state = RES_PREMIGRATED;
-		row.size = c->mk.size;
+		row.size = mk.size;
 		if (keep && ts_to_ns(&st.st_mtim, &row.mtime_ns) &&
 		    ts_to_ns(&st.st_ctim, &row.ctime_ns)) {
 			row.snap_ns = clock_wall_ns();
@@ -223,7 +223,7 @@ int stub_empty(struct tier *t, struct node *n)
 	struct file_row row = {.id = node_hot_id(t, n)};
 
 	if (n->cold)
-		row.obj = n->cold->mk.obj;
+		row.obj.v = n->cold->obj;
 	node_busy_set(n);
 	node_unlock(t, n);
 

@@ -47,7 +47,7 @@ static void punch_leftover(struct tier *t, struct node *n)
 		node_unlock(t, n);
 		return;
 	}
-	struct marker mk = n->cold->mk;
+	struct marker mk = cold_marker(n->cold);
 
 	bool restored = false;
 
@@ -75,7 +75,7 @@ static void punch_leftover(struct tier *t, struct node *n)
 	}
 	node_lock(t, n);
 	if (restored)
-		n->cold->mk.state = RES_SPILLED;
+		n->cold->state = RES_SPILLED;
 	node_busy_clear(t, n);
 	node_unlock(t, n);
 }

@@ -200,7 +200,7 @@ static void punch(struct tier *t, struct release_entry *e)
 		r = hot_marker_set(e->fd, &mk);
 	if (r) { /* the marker on disk says SPILLING and has the times */
 		node_lock(t, n);
-		c->mk.state = RES_SPILLING;
+		c->state = RES_SPILLING;
 		node_unlock(t, n);
 	}
 	if (known && !fstat(e->fd, &st) && st.st_blocks < before.st_blocks)

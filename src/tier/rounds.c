@@ -224,7 +224,7 @@ bool round_premigrate(struct tier *t)
 static bool fits(struct tier *t, const struct node *n)
 {
 	struct policy_rules rules = policy_rules_of(t->cfg);
-	uint64_t bytes = (uint64_t)n->cold->mk.blocks * 512;
+	uint64_t bytes = (uint64_t)n->cold->blocks * 512;
 	struct statvfs sv;
 
 	if (hot_statfs(t->hot, &sv))

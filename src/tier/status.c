@@ -148,8 +148,10 @@ static int info_of_fd(struct tier *t, int fd, const char *path, struct tier_info
 	ret->opens = n->opens;
 	ret->state = n->rel ? RES_SPILLING : (enum residency)atomic_load(&n->res);
 	if (n->cold) {
-		ret->obj = n->cold->mk.obj;
-		memcpy(ret->hash16, n->cold->mk.hash16, 16);
+		struct marker mk = cold_marker(n->cold);
+
+		ret->obj = mk.obj;
+		memcpy(ret->hash16, mk.hash16, 16);
 	}
 	if (n->over)
 		ret->stored_bytes = overflow_blocks(n->over) * 512;

@@ -17,12 +17,26 @@
 #define IO_STRIPES   256
 #define TABLE_SHARDS 64
 
-/* What a stub's readers need; shared by the node and every open file that reads cold. */
+/* What a stub's readers need; shared by the node and every open file that reads cold. There is one
+ * for each stub that the kernel knows: 56 bytes are what one of malloc's 64 can hold. The fields
+ * are the marker's [N]. */
 struct cold {
 	atomic_uint refs;
-	struct marker mk;
-	struct object *obj; /* NULL until the first open loads it */
+	uint32_t blocks;
+	uint64_t obj : OBJ_ID_BITS;
+	uint64_t state : 3; /* enum residency */
+	uint64_t ctime_valid : 1;
+	uint64_t loaded : 1;
+	uint64_t size;
+	int64_t mtime_ns, ctime_ns;
+	/* A loaded object has the hash, and was found to be the one that the marker names. */
+	union {
+		uint8_t hash16[16];
+		struct object *object; /* when loaded; who has a reference from then on may read it
+					  without the lock */
+	};
 };
+_Static_assert(sizeof(struct cold) <= 56, "see above");
 
 struct release_entry;
 struct overflow;
@@ -269,6 +283,9 @@ int node_learn(struct tier *t, struct node *n, int fd, const struct stat *st);
 
 /* ---- cold.c */
 struct cold *cold_new(const struct marker *mk);
+struct marker cold_marker(const struct cold *c); /* [N] */
+/* The same marker with another state or other times. [N] */
+void cold_set_marker(struct cold *c, const struct marker *mk);
 struct cold *cold_ref(struct cold *c);
 void cold_unref(struct cold *c);
 /* Load and check the object of a stub; -EIO (logged) or -ENOMEM. Lets go of the lock while the

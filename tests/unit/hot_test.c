@@ -6,7 +6,7 @@
 
 static const struct marker sample = {
 	.state = RES_SPILLED,
-	.obj = {0x1122334455667788},
+	.obj = {0x0122334455667788},
 	.hash16 = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16},
 	.size = 5000,
 	.mtime_ns = -1,
@@ -43,7 +43,7 @@ TEST(marker_round_trip)
 		m.ctime_ns = times[(i / 3 + 1) % 5];
 		m.size = sizes[i / 15];
 		m.blocks = i % 2 ? UINT32_MAX : 0;
-		m.obj.v = i % 2 ? UINT64_MAX : 1;
+		m.obj.v = i % 2 ? (UINT64_C(1) << OBJ_ID_BITS) - 1 : 1;
 		marker_encode(&m, buf);
 		CHECK_EQ(marker_decode(buf, sizeof(buf), &got), 0);
 		CHECK(same(&m, &got));
@@ -54,7 +54,7 @@ TEST(marker_byte_map)
 {
 	static const uint8_t want[56] = {
 		1,    3,    1,    0,    16,   0,    0,    0,    0x88, 0x77, 0x66, 0x55, 0x44, 0x33,
-		0x22, 0x11, 1,    2,    3,    4,    5,    6,    7,    8,    9,    10,   11,   12,
+		0x22, 0x01, 1,    2,    3,    4,    5,    6,    7,    8,    9,    10,   11,   12,
 		13,   14,   15,   16,   0x88, 0x13, 0,    0,    0,    0,    0,    0,    0xff, 0xff,
 		0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x15, 0xcd, 0x85, 0x3d, 0xfe, 0x9c, 0x97, 0x17};
 	uint8_t buf[MARKER_LEN];
@@ -84,7 +84,7 @@ TEST(marker_every_bit_flip)
 	for (uint64_t seed = 1; seed <= 200; seed++) {
 		struct marker m = sample;
 
-		m.obj.v = seed * 0x9e3779b97f4a7c15;
+		m.obj.v = seed * 0x9e3779b97f4a7c15 >> (64 - OBJ_ID_BITS);
 		m.size = seed * seed;
 		marker_encode(&m, buf);
 		for (unsigned bit = 0; bit < 8 * MARKER_LEN; bit++) {
@@ -145,6 +145,7 @@ TEST(marker_impossible_values)
 		{2, 1, 0x00}, /* ctime not valid, but there */
 		{3, 1, 1},
 		{8, 8, 0},     /* no object */
+		{15, 1, 0x08}, /* an object id of 2^59 and more */
 		{39, 1, 0x80}, /* a size of 2^63 and more */
 	};
 	uint8_t buf[MARKER_LEN];

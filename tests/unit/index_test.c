@@ -682,6 +682,23 @@ TEST(readers_beside_a_writer)
 	index_close(ix);
 }
 
+TEST(trim_gives_memory_back)
+{
+	char *dir = fresh_dir();
+	struct index *ix = NULL;
+
+	CHECK_EQ(index_open(&ix, dir, true, false), 0);
+	CHECK_EQ(fill(ix, 1, 20000), 0);
+	sqlite3_int64 full = sqlite3_memory_used();
+
+	index_trim(ix);
+	CHECK(full > 2 << 20);
+	CHECK(sqlite3_memory_used() < full / 2);
+	CHECK_EQ(fill(ix, 20001, 100), 0);
+	CHECK_EQ(index_check(ix, print_problem, NULL), 0);
+	index_close(ix);
+}
+
 static void *two_writers(void *arg)
 {
 	struct index *ix = arg;
