@@ -18,8 +18,8 @@ struct config {
 	unsigned half_life_sec; /* half-life=, 12 h: a use counts half after that */
 	char exclude[256]; /* exclude=GLOB:GLOB, "": of paths below DIR that are never spilled by
 			      themselves */
-	bool overflow; /* overflow=off|on, off: a large file goes on in the store when the hot tier
-			  is full */
+	bool overflow;   /* overflow=off|on, on: a large file goes on in the store when the hot tier
+			    is full */
 	bool supervisor; /* supervisor=on|off, on: a daemon that dies is replaced under the mount */
 	bool auto_spill; /* auto=on|off, on */
 	bool spill_all;  /* spill=layers|all, layers */

@@ -79,6 +79,6 @@ typedef uint8_t layer_class;
 layer_class layers_class(layer_class parent, const char *name);
 bool layers_class_entry(layer_class c);
 bool layers_class_inside(layer_class c);
-bool layers_class_ingest(layer_class c); /* below a blob ingest directory */
+bool layers_class_ingest(layer_class c); /* below what an engine takes in, see class.c */
 
 #endif

@@ -40,8 +40,9 @@ size_t heat_judge(struct heat_use_rec *v, size_t n, size_t scan_limit);
 /* ---- when */
 /* Percent of the space that ordinary users can have which is in use, as df(1) rounds it: up. */
 unsigned policy_used_percent(const struct statvfs *sv);
-/* Bytes until so many percent are in use. */
-uint64_t policy_room(const struct statvfs *sv, unsigned mark);
+/* One file will hardly outgrow what is left below the mark: 512 MiB, which spilling can begin to
+ * give back while they are filled, or a quarter of a small disk. */
+bool policy_roomy(const struct statvfs *sv, unsigned mark);
 /* Only what names and attributes may need is left. */
 bool policy_at_brim(const struct statvfs *sv);
 

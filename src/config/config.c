@@ -19,6 +19,7 @@ void config_init(struct config *c)
 		.retain_sec = 600,
 		.half_life_sec = 12 * 3600,
 		.auto_spill = true,
+		.overflow = true,
 		.supervisor = true,
 		.min_age_sec = 60,
 		.min_size_bytes = 1,

@@ -7,6 +7,7 @@
  *ENTRY
  *	           --...content----> CONTENT --blobs--> BLOBS --alg--> BLOBS_ALG --digest--> ENTRY
  *	                                     --ingest-> INGEST --any--> INGEST
+ *	           --GetImageBlobN, docker-import-N--> INGEST (in Docker's ROOT/tmp)
  *	           --any other-> plain + 1, at last OUTSIDE
  *	ENTRY, INSIDE --any--> INSIDE		OUTSIDE --any--> OUTSIDE
  *
@@ -35,8 +36,22 @@ static bool is_docker_id(const char *s)
 	       all_of(s, 25, 25, LOWER);
 }
 
+/* What Docker takes in, in DOCKER_TMPDIR: a pull's blobs (distribution/pull_v2.go, os.CreateTemp)
+ * and the unpacked archive of a load (image/tarexport/load.go, os.MkdirTemp). */
+static bool is_docker_ingest(const char *s)
+{
+	static const char *const prefix[] = {"GetImageBlob", "docker-import-"};
+
+	for (size_t i = 0; i < ARRAY_SIZE(prefix); i++)
+		if (!strncmp(s, prefix[i], strlen(prefix[i])))
+			return all_of(s + strlen(prefix[i]), 1, 20, DIGITS);
+	return false;
+}
+
 static layer_class plain(layer_class parent, const char *name)
 {
+	if (is_docker_ingest(name))
+		return CLS_INGEST;
 	if (name[0] == 'o') {
 		if (strcmp(name, DOCKER_ANCHOR) == 0)
 			return CLS_OVERLAY2;

@@ -29,7 +29,7 @@ enum {
 	CLS_CONTENT,                    /* [io.containerd.content.v1.content] */
 	CLS_BLOBS,                      /* [blobs] */
 	CLS_BLOBS_ALG,                  /* [<algorithm>] */
-	CLS_INGEST,                     /* [ingest] and all below */
+	CLS_INGEST,                     /* [ingest], Docker's temporary ones; and all below */
 	CLS_ENTRY,                      /* a layer: [diff], [fs] or [<digest>] */
 	CLS_INSIDE,                     /* all below it */
 };

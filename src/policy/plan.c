@@ -7,8 +7,10 @@
  */
 #include "spill/policy.h"
 
-#define BRIM_MAX   (UINT64_C(32) << 20)
-#define BRIM_SHARE 32 /* of small ones */
+#define BRIM_MAX    (UINT64_C(32) << 20)
+#define BRIM_SHARE  32 /* of small ones */
+#define ROOMY_MAX   (UINT64_C(512) << 20)
+#define ROOMY_SHARE 4
 
 unsigned policy_used_percent(const struct statvfs *sv)
 {
@@ -18,12 +20,13 @@ unsigned policy_used_percent(const struct statvfs *sv)
 	return all ? (unsigned)((used * 100 + all - 1) / all) : 100;
 }
 
-uint64_t policy_room(const struct statvfs *sv, unsigned mark)
+bool policy_roomy(const struct statvfs *sv, unsigned mark)
 {
 	uint64_t used = (uint64_t)sv->f_blocks - sv->f_bfree, all = used + sv->f_bavail;
-	uint64_t until = all / 100 * mark;
+	uint64_t until = all / 100 * mark + all % 100 * mark / 100;
 
-	return until > used ? (until - used) * sv->f_frsize : 0;
+	return until > used &&
+	       (until - used) * sv->f_frsize >= MIN(ROOMY_MAX, all * sv->f_frsize / ROOMY_SHARE);
 }
 
 bool policy_at_brim(const struct statvfs *sv)

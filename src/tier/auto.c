@@ -15,7 +15,6 @@
 #define PACE_BYTES  (1ull << 20) /* a writer may be paused once for so many */
 #define LOOK_NS     10000000ull
 #define BRIM_OFF_NS 5000000000ull
-#define ROOMY_BYTES (2ull << 30)
 
 void auto_kick(struct tier *t)
 {
@@ -45,7 +44,7 @@ unsigned used_now(struct tier *t)
 	unsigned used = known ? policy_used_percent(&sv) : 0;
 
 	atomic_store(&t->brim, known && policy_at_brim(&sv));
-	atomic_store(&t->roomy, known && policy_room(&sv, t->cfg->critical) >= ROOMY_BYTES);
+	atomic_store(&t->roomy, known && policy_roomy(&sv, t->cfg->critical));
 	atomic_store(&t->used, used);
 	atomic_store(&t->used_ns, clock_mono_ns());
 	return used;

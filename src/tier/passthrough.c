@@ -5,10 +5,8 @@
  * The kernel allows one way at a time for an inode, from the answer to an OPEN to the RELEASE; ours
  * is the coarser view (a RELEASE comes later than the kernel's end), so what is granted here is
  * never refused there. Mediated are: stubs, and whoever opens such a file while one of its readers
- * has it open still; writers that append; and writers while the disk is nearly full: they can be
- * made to wait, or to go on in the store
- * (DESIGN.md section 8); so are those of an engine's ingest directory, and of new files that may
- * outgrow the hot tier.
+ * has it open still; writers that append; and writers of an engine's downloads, or while the disk
+ * is nearly full: they can be made to wait, or to go on in the store (DESIGN.md section 8).
  *
  * A shared mapping outlives its RELEASE. While one may be left that can be written to, the file
  * stays passthrough, as the pages that a mediated reader would be served from would not follow it,
@@ -103,17 +101,11 @@ void unpassed(struct tier *t, struct node *n)
 	}
 }
 
+/* What passes us by neither waits for spilling nor goes on in the store, and a file may get any
+ * size. */
 static bool disk_is_tight(struct tier *t)
 {
-	return t->cfg->auto_spill && auto_used(t) >= t->cfg->high;
-}
-
-/* A new file may get any size, and one that passes us by cannot go on in the store. Nor can one
- * that is there already, and may grow: that matters when there is little room. */
-static bool may_outgrow(const struct tier *t, const struct node *n, bool made)
-{
-	return t->cfg->overflow && t->cfg->auto_spill &&
-	       ((made && n->layer) || !atomic_load(&t->roomy));
+	return t->cfg->auto_spill && (auto_used(t) >= t->cfg->high || !atomic_load(&t->roomy));
 }
 
 /* What the hot file system would say to an open for writing (chattr +i, +a): the kernel would make
@@ -170,9 +162,8 @@ static int pass(struct tier *t, struct node *n, int flags, int fd)
 		r = may_write(fd, flags);
 	/* O_APPEND: the kernel's own file would go on appending after fcntl(2) has turned it off.
 	 */
-	bool through =
-		is_writing(flags) && (disk_is_tight(t) || flags & O_APPEND ||
-				      layers_class_ingest(n->cls) || may_outgrow(t, n, made));
+	bool through = is_writing(flags) &&
+		       (disk_is_tight(t) || flags & O_APPEND || layers_class_ingest(n->cls));
 
 	if (!r && !n->backing && !(through && unmapped(t, n))) {
 		int id = backing_open(t, fd);

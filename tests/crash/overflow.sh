@@ -4,7 +4,7 @@
 # over, spilled, opened for writing again; the daemon dying at each durable step.
 # timeout: 600
 # parallel: yes
-CRASH_OPTS=overflow=on,auto=on,interval=1h,min-age=1h,low=10,high=20,critical=30
+CRASH_OPTS=auto=on,interval=1h,min-age=1h,low=10,high=20,critical=30
 . "$(dirname "$0")/../lib/lib.sh"
 . "$(dirname "$0")/../lib/crash.sh"
 c_prepare()

@@ -178,7 +178,7 @@ ok "older store after a crash at the punch: the hot data stays"
 load first first
 drop
 t_mount_img "$HOT.img" "$HOT"
-T_OPTS=auto=on,overflow=on,low=1,high=2,critical=3,interval=1h,min-age=1h
+T_OPTS=auto=on,low=1,high=2,critical=3,interval=1h,min-age=1h
 t_spillfs "$STORE" "$DIR" "$T_OPTS"
 t_data 4713 20000000 >"$DIR/grows" || fail "write"
 sync "$DIR/grows"

@@ -68,7 +68,7 @@ o_main()
 
 	t_fs ext4 ${O_HOT}M "$root"
 	t_fs ext4 4G "$T_TMP/disk"
-	t_spillfs "$T_TMP/disk/store" "$root" auto=on,overflow=on
+	t_spillfs "$T_TMP/disk/store" "$root" auto=on
 	mkdir -p "$T_TMP/run-mount"
 	x_start "$root/engine" "$T_TMP/run-mount" || fail "starts on a plain file system but not on the mount: $ENG_WHY"
 	a=${EPOCHREALTIME/./}
@@ -81,7 +81,7 @@ o_main()
 	ok "every file of it has the right content"
 	x_stop
 	t_umount "$root"
-	t_spillfs "$T_TMP/disk/store" "$root" auto=on,overflow=on
+	t_spillfs "$T_TMP/disk/store" "$root" auto=on
 	o_proved "$root/engine"
 	t_ctl check -m "$root" >"$T_TMP/check.out" || fail "check: $(head -n 3 "$T_TMP/check.out")"
 	t_umount "$root"

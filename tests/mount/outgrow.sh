@@ -64,7 +64,7 @@ told()
 		"$(awk -v r="$r" -v s="$slower" 'BEGIN { printf "%.2f", r / s }') of the slower"
 }
 
-t_spillfs "$STORE/s" "$DIR" auto=on,overflow=on,interval=1s
+t_spillfs "$STORE/s" "$DIR" auto=on,interval=1s
 mkdir -p "$LAYER"
 
 # ---- tar x of five times the hot tier, and somebody who makes and deletes files meanwhile
@@ -113,13 +113,25 @@ awk -v ms="$(value create_max_ms "$line")" 'BEGIN { exit !(ms < 5000) }' || fail
 ok "6 writers of five times the hot tier"
 rm -rf "${LAYER:?}"/*
 
-# ---- one file of three times the hot tier, in one go
+# ---- one file of three times the hot tier, in one go: a download into a hot tier that is empty, and, in a layer, opened
+# above the high mark, which is held by files that may not be spilled
+INGEST=$DIR/io.containerd.content.v1.content/ingest/1
+mkdir -p "$INGEST"
 cat "$T_TMP/src.tar" "$T_TMP/src.tar" | head -c $((3 * HOT << 20)) >"$T_TMP/big"
 a=$(us)
-cp "$T_TMP/big" "$LAYER/big" || fail "a file of three times the hot tier"
+cp "$T_TMP/big" "$INGEST/data" || fail "a file of three times the hot tier"
 b=$(us)
 told "one file of $((3 * HOT)) MiB" $((3 * HOT << 20)) "$a" "$b"
-cmp "$T_TMP/big" "$LAYER/big" || fail "the large file is not as written"
+cmp "$T_TMP/big" "$INGEST/data" || fail "the large file is not as written"
+rm "$INGEST/data"
+head -c $((HOT * 77 / 100 << 20)) "$T_TMP/big" >"$DIR/other/held"
+high()
+{
+	(($(t_status "$DIR" .used_percent) >= 75))
+}
+t_until 10 high || fail "the hot tier is at $(t_status "$DIR" .used_percent)%"
+cp "$T_TMP/big" "$LAYER/big" || fail "a file of three times the hot tier, above the high mark"
+cmp "$T_TMP/big" "$LAYER/big" || fail "the large file in a layer is not as written"
 rm "$LAYER/big"
 a=$(us)
 fio --name=random --filename="$LAYER/random" --rw=randwrite --bs=256k --size=$((3 * HOT))m --verify=crc32c --do_verify=1 \

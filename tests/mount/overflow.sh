@@ -29,7 +29,7 @@ used()
 {
 	df --output=pcent "$HOT" | tail -n 1 | tr -dc 0-9
 }
-t_spillfs "$STORE" "$DIR" overflow=on,auto=on,interval=1s,min-age=1h
+t_spillfs "$STORE" "$DIR" auto=on,interval=1s,min-age=1h
 mkdir -p "$INGEST"
 
 # ---- in one go, as containerd's ingest does: create, write, fsync, rename
@@ -85,7 +85,7 @@ dd if=/dev/urandom of="$over" bs=64K count=3 conv=notrunc status=none
 t_want 0 export --store "$STORE" --hot "$(t_hot "$DIR")" "$T_TMP/exported"
 cmp "$T_TMP/big" "$T_TMP/exported/${blob#"$DIR"/}" || fail "not as written in an offline export"
 rm -r "$T_TMP/exported"
-t_spillfs "$STORE" "$DIR" overflow=on,auto=on,interval=1s,min-age=1h
+t_spillfs "$STORE" "$DIR" auto=on,interval=1s,min-age=1h
 t_check "state after mounting again" "$(state "$blob")" partial
 cmp "$T_TMP/big" "$blob" || fail "not as written after mounting again (or half a chunk counts)"
 t_ctl check -m "$DIR" >"$T_TMP/check.out" || fail "check: $(head -n 3 "$T_TMP/check.out")"

@@ -13,7 +13,7 @@ DIR=$T_TMP/hot STORE=$T_TMP/store
 ROUNDS=3 SECONDS_EACH=12
 t_fs ext4 300M "$DIR"
 t_fs ext4 1500M "$STORE"
-t_spillfs "$STORE/s" "$DIR" auto=on,spill=all,overflow=on,interval=1s,min-age=1h
+t_spillfs "$STORE/s" "$DIR" auto=on,spill=all,interval=1s,min-age=1h
 mkdir -p "$DIR"/{cold,back,new}
 for i in {1..30}; do
 	t_data "$i" 3000000 >"$DIR/cold/$i"

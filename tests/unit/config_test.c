@@ -51,7 +51,7 @@ TEST(parse_everything)
 			 "ro,nodev,nosuid,noexec,noatime,high=70,low=10,critical=70,auto=off,"
 			 "spill=all,min-age=2h,min-size=4K,store-size=20G,store-grace=2m,pack-size="
 			 "1M,level=19,threads=4,interval=3600,supervisor=off,passthrough=off,"
-			 "overflow=on,kubelet=anchor,debug",
+			 "overflow=off,kubelet=anchor,debug",
 			 &msg),
 		 0);
 	CHECK_EQ(config_validate(&c, &msg), 0);
@@ -72,7 +72,7 @@ TEST(parse_everything)
 	CHECK_EQ(c.passthrough, PASSTHROUGH_OFF);
 	CHECK_EQ(c.kubelet, KUBELET_ANCHOR);
 	CHECK(!c.supervisor);
-	CHECK(c.overflow);
+	CHECK(!c.overflow);
 	CHECK_EQ(config_parse_opts(&c, "rw,dev,suid,exec,atime", &msg), 0);
 	CHECK(!c.read_only && c.allow_dev && c.allow_suid && c.allow_exec && !c.noatime);
 	CHECK_EQ(c.high, 70);
@@ -219,7 +219,7 @@ TEST(format_defaults)
 		"retain=10m,half-life=12h,auto=on,spill=layers,min-age=1m,"
 		"min-size=1,store-size=0,store-grace=5m,pack-size=128M,level=3,threads=0,interval="
 		"5s,supervisor="
-		"on,overflow=off,passthrough="
+		"on,overflow=on,passthrough="
 		"auto,kubelet=auto,writeback=off");
 }
 

@@ -450,6 +450,12 @@ TEST(class_by_name)
 	CHECK(layers_class_ingest(class_of(BLOB "/ingest/" B1 "/data")));
 	CHECK(layers_class_ingest(class_of("containerd/" BLOB "/ingest")));
 	CHECK(!layers_class_ingest(class_of(BLOB "/blobs/ingest")));
+	CHECK(layers_class_ingest(class_of("tmp/GetImageBlob3141592653")));
+	CHECK(layers_class_ingest(class_of("lib/docker/tmp/GetImageBlob1")));
+	CHECK(layers_class_ingest(class_of("tmp/docker-import-2718/blobs/sha256/" B1)));
+	CHECK(!layers_class_ingest(class_of("tmp/docker-import-ants")));
+	CHECK(!layers_class_ingest(class_of("tmp/GetImageBlob")));
+	CHECK(!layers_class_ingest(class_of("tmp/GetImageBlob1.txt")));
 	/* Any class and any name give an answer. */
 	for (unsigned c = 0; c < 256; c++)
 		layers_class((layer_class)c, "");

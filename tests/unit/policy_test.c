@@ -68,6 +68,26 @@ TEST(when)
 	CHECK(!policy_urgent(&rules, 65, 1));
 }
 
+TEST(room_for_one_file)
+{
+	enum { GIB = 1 << 18, MIB = 1 << 8 }; /* blocks */
+	struct statvfs sv = {.f_frsize = 4096, .f_blocks = 100 * GIB};
+
+	/* Of 100 GiB 82 may be in use. */
+	sv.f_bfree = sv.f_bavail = 18 * GIB + 512 * MIB;
+	CHECK(policy_roomy(&sv, 82));
+	sv.f_bfree = --sv.f_bavail;
+	CHECK(!policy_roomy(&sv, 82));
+	sv.f_bfree = sv.f_bavail = 10 * GIB;
+	CHECK(!policy_roomy(&sv, 82));
+	/* Of 200 MiB a quarter. */
+	sv = (struct statvfs){.f_frsize = 4096, .f_blocks = 200 * MIB};
+	sv.f_bfree = sv.f_bavail = 36 * MIB + 50 * MIB;
+	CHECK(policy_roomy(&sv, 82));
+	sv.f_bfree = --sv.f_bavail;
+	CHECK(!policy_roomy(&sv, 82));
+}
+
 TEST(looks_more_often_near_the_mark)
 {
 	CHECK_EQ(policy_pause_ms(80, 75, 5000), 200);
