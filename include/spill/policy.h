@@ -28,7 +28,7 @@ bool heat_use(struct heat *h, uint32_t now_sec, unsigned half_life_sec);
 struct heat_use_rec {
 	uint64_t node; /* whatever names the file */
 	uint32_t pid;
-	uint32_t layer; /* 0: none */
+	uint32_t layer; /* the caller's; not looked at */
 };
 /* How many different files one process may open in a batch and still be a user: 4096, or half of a
  * small tree of `files` regular files, but never fewer than 256. */

@@ -15,6 +15,7 @@
 #define COLD       0.05f
 #define WANTED     256
 #define PAGE       512
+#define USED_COLD  (1u << 31) /* in slot.layer: it was a stub then */
 #define EPOCH_2020 1577836800u
 
 struct slot {
@@ -180,7 +181,8 @@ void tier_used(struct tier *t, const struct node *n, uint32_t pid)
 	if (atomic_load_explicit(&s->node, memory_order_relaxed))
 		return; /* full */
 	atomic_store_explicit(&s->pid, pid, memory_order_relaxed);
-	atomic_store_explicit(&s->layer, n->layer, memory_order_relaxed);
+	atomic_store_explicit(&s->layer, n->layer | (node_is_cold(n) ? USED_COLD : 0),
+			      memory_order_relaxed);
 	if (atomic_compare_exchange_strong_explicit(&s->node, &none, n->nodeid,
 						    memory_order_release, memory_order_relaxed))
 		atomic_fetch_add(&hs->filled, 1);
@@ -213,8 +215,9 @@ static void count_use(struct tier *t, const struct heat_use_rec *u, uint32_t now
 		heat = h->h.score;
 	}
 	pthread_mutex_unlock(&hs->lock);
-	layer_used_at(t, u->layer, now);
-	if (!policy_recall_heat(heat))
+	layer_used_at(t, u->layer & ~USED_COLD, now);
+	/* Spilled by hand after it was used: that is what somebody wants. */
+	if (!(u->layer & USED_COLD) || !policy_recall_heat(heat))
 		return;
 	struct node *n = node_find(t, u->node);
 

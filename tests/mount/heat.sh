@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 # Heat: uses of files are counted, survive a mount, and a scan of everything is no use of anything: it warms no file,
 # brings nothing back and leaves the hot tier as full as it was.
-# timeout: 200
+# timeout: 260
 # shellcheck source=tests/lib/lib.sh
 . "$(dirname "$0")/../lib/lib.sh"
 t_init
@@ -76,4 +76,30 @@ for i in 2 77 400; do
 done
 ok "scans warm nothing and bring nothing back ($before -> $after bytes)"
 t_ctl check -m "$dir" >"$out" 2>&1 || fail "check: $(cat "$out")"
+t_umount "$dir"
+
+# ---- brought back by uses of the stub, not by those before it was spilled --------------------------------------------
+t_spillfs "$store" "$dir" half-life=1h,auto=on,interval=1s
+t_ctl recall "$lay/d/f8" "$lay/d/f9" >"$out" || fail "recall: $(cat "$out")"
+cat "$lay/d/f8" "$lay/d/f9" >"$T_TMP/null"
+heat "$lay/d/f8" >"$T_TMP/null" # judges what was noted
+sleep 31 # uses that are nearer are one
+cat "$lay/d/f8" "$lay/d/f9" >"$T_TMP/null"
+t_spill "$lay/d/f8" "$lay/d/f9"
+h=$(heat "$lay/d/f8")
+((h >= 180)) || fail "heat after two uses: $h"
+sleep 3
+t_want_state "$lay/d/f8" spilled
+t_want_state "$lay/d/f9" spilled
+sleep 31
+cat "$lay/d/f9" >"$T_TMP/null"
+h=$(heat "$lay/d/f9")
+is_back()
+{
+	t_want 0 info --json "$lay/d/f9"
+	[[ $(jq -r '.. | .state? // empty' "$out" | head -n 1) != spilled ]]
+}
+t_until 10 is_back || fail "used again as a stub, with a heat of $h, it stays in the store"
+t_want_state "$lay/d/f8" spilled
+ok "a stub comes back when it is used, not for what was before"
 t_umount "$dir"
