@@ -39,15 +39,17 @@ static void print_report(const struct target *t, const json_t *o, bool go)
 	bool fits = json_is_true(json_object_get(o, "fits"));
 
 	if (files)
-		printf("%s files are spilled and need %s in the hot tier, which has %s free: %s\n",
-		       fmt_count(files), fmt_size(jnum(o, "needed_bytes")),
+		printf("%s file%s and need%s %s in the hot tier, which has %s free: %s\n",
+		       fmt_count(files), files == 1 ? " is spilled" : "s are spilled",
+		       files == 1 ? "s" : "", fmt_size(jnum(o, "needed_bytes")),
 		       fmt_size(jnum(o, "free_bytes")),
 		       fits ? "they fit" : "they do not fit; delete something, or export");
 	else
 		puts("nothing is spilled");
 	if (json_is_true(json_object_get(o, "drained"))) {
 		if (files)
-			printf("recalled %s files, %s\n", fmt_count(jnum(o, "files_done")),
+			printf("recalled %s file%s, %s\n", fmt_count(jnum(o, "files_done")),
+			       jnum(o, "files_done") == 1 ? "" : "s",
 			       fmt_size(jnum(o, "bytes_done")));
 		printf("automatic spilling is paused now. To leave:\n  umount ");
 		put_safe(stdout, t->mount);

@@ -94,8 +94,15 @@ static int move_one(struct move *m, const char *arg)
 		m->cur[i] = 0;
 	}
 	if (!code && *jstr(o, "stopped")) {
+		const char *why = jstr(o, "stopped"), *full = "";
+
+		if (!strcmp(why, strerror(ENOSPC)))
+			full = !strcmp(m->c->verb->name, "recall")
+				       ? "; the hot tier has no room for more"
+				       : "; the store has no room for more";
 		code = EXIT_FAILED;
-		err = strdup(jstr(o, "stopped"));
+		if (asprintf(&err, "stopped: %s%s", why, full) < 0)
+			err = NULL;
 	}
 	json_decref(o);
 	if (code && code != EXIT_INTERRUPTED) {

@@ -50,8 +50,10 @@ static void print_files(const json_t *o)
 		printf(", %s partial", fmt_count(jnum(files, "partial")));
 	printf("; %s open\n", fmt_count(jnum(o, "files_open")));
 	printf("  spilled    %s in %s objects", fmt_size(logical), fmt_count(jnum(o, "objects")));
+	/* What is stored is copies of premigrated files, too. */
 	if (logical && stored)
-		printf(", stored at %u%% of its size", percent(stored, logical));
+		printf(", stored at %u%% of its size",
+		       percent(stored, logical + jnum2(o, "bytes", "premigrated")));
 	printf("\n  this mount %s spilled, %s recalled\n",
 	       fmt_size(jnum2(o, "bytes", "spilled_since_mount")),
 	       fmt_size(jnum2(o, "bytes", "recalled_since_mount")));

@@ -29,8 +29,8 @@ static int look_for_stubs(const struct cli *c, const char *dir)
 	if (stubs)
 		return fail(
 			c, EXIT_STUBS,
-			"%s: %s%s files are spilled and would read as zeros; mount it and recall "
-			"them first, or use --expose",
+			"%s: %s%s files are spilled and would read as zeros; mount it and bring "
+			"them back first (spillctl drain), or use --expose",
 			dir, stubs >= ENOUGH ? "at least " : "", fmt_count(stubs));
 	return EXIT_OK;
 }

@@ -183,6 +183,11 @@ VERB(why)
 		if (w.keeps & WHY_PINNED)
 			say_pin(&a, d, path);
 	} else {
+		if (w.info.state == RES_PARTIAL)
+			add(&a, "partial",
+			    "%llu MiB of it are in the store (overflow=): the hot tier was nearly "
+			    "full when it was written",
+			    (unsigned long long)(w.info.stored_bytes + (1 << 19)) >> 20);
 		say_keeps(&a, d, path, &w);
 		if (!w.keeps)
 			decision = say_policy(&a, d, &w, &st);
