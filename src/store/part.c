@@ -354,7 +354,7 @@ void part_undo(struct part *p)
 	}
 	set_in_batch(p->s, p->no, false, r);
 	if (!r)
-		store_grew(p->s, -(int64_t)(atomic_load(&p->pos) - p->wlen - p->begin_len));
+		store_undone(p->s, atomic_load(&p->pos) - p->wlen - p->begin_len);
 }
 
 /* xfs gives a file that grows more than it needs, and takes it back late from one that is opened

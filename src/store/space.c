@@ -132,6 +132,14 @@ void store_moved(struct store *s, uint64_t bytes)
 	while (!atomic_compare_exchange_weak(&s->moving, &was, now));
 }
 
+void store_undone(struct store *s, uint64_t bytes)
+{
+	pthread_mutex_lock(&s->space_lock);
+	store_grew(s, -(int64_t)bytes);
+	store_moved(s, bytes);
+	pthread_mutex_unlock(&s->space_lock);
+}
+
 int space_for(struct store *s, uint64_t bytes)
 {
 	struct store_space sp;

@@ -389,6 +389,9 @@ uint64_t fd_disk_bytes(int fd);
 
 /* ---- space.c: may so many bytes more be written? 0 or -ENOSPC. May ask the disk. */
 int space_for(struct store *s, uint64_t bytes);
+/* What a batch had written was taken back: neither used nor twice there any more, at once in the
+ * eyes of store_space_now. */
+void store_undone(struct store *s, uint64_t bytes);
 
 /* ---- overflow.c */
 uint64_t overflow_bytes(struct store *s); /* on disk */

@@ -192,6 +192,13 @@ static void punch(struct tier *t, struct release_entry *e)
 		node_unlock(t, n);
 		return;
 	}
+	if (known && !fstat(e->fd, &st) && st.st_blocks < before.st_blocks)
+		e->freed_bytes = (uint64_t)(before.st_blocks - st.st_blocks) * 512;
+	/* At once: until then statfs counts it twice. */
+	if (e->had_copy)
+		atomic_fetch_sub(&t->releasing_bytes, data_bytes(&e->st));
+	else
+		store_moved(t->store, e->freed_bytes);
 	if (r)
 		log_warn("%s: punching failed (%s): a stub all the same, its space is not free yet",
 			 e->path, strerror(-r));
@@ -203,8 +210,6 @@ static void punch(struct tier *t, struct release_entry *e)
 		c->state = RES_SPILLING;
 		node_unlock(t, n);
 	}
-	if (known && !fstat(e->fd, &st) && st.st_blocks < before.st_blocks)
-		e->freed_bytes = (uint64_t)(before.st_blocks - st.st_blocks) * 512;
 
 	node_lock(t, n);
 	drop_fd(e);
@@ -218,10 +223,6 @@ static void punch(struct tier *t, struct release_entry *e)
 	node_lock(t, n);
 	node_busy_clear(t, n);
 	node_unlock(t, n);
-	if (e->had_copy)
-		atomic_fetch_sub(&t->releasing_bytes, data_bytes(&e->st));
-	else
-		store_moved(t->store, e->freed_bytes);
 	atomic_fetch_add(&t->n_spilled_bytes, mk.size);
 }
 

@@ -590,6 +590,7 @@ TEST(abort_and_drop)
 	struct model *m = new_model();
 	struct store *s;
 	struct store_writer *w, *w2;
+	struct store_space before, sp;
 	struct stat st;
 	char path[300], *store = new_store("abort");
 	size_t n0, n1, keep;
@@ -601,12 +602,21 @@ TEST(abort_and_drop)
 	CHECK_EQ(store_list_packs(s, &packs, &n0), 0);
 	free(packs);
 	keep = m->n;
+	store_moved(s, UINT64_MAX); /* that batch is over */
+	CHECK_EQ(store_space(s, &before), 0);
 	CHECK_EQ(store_writer_begin(s, &w), 0);
 	CHECK_EQ(store_writer_begin(s, &w2), -EBUSY);
 	for (int i = 0; i < 5; i++)
 		CHECK_EQ(put(w, m, 700001), 0);
 	CHECK_EQ(store_remove_pack(s, 1), -EBUSY);
+	store_space_now(s, &sp);
+	CHECK(sp.moving_bytes > 1000000);
 	store_writer_abort(w);
+	/* Not free and twice there, until the caller says that the batch is over. */
+	store_space_now(s, &sp);
+	CHECK_EQ(sp.moving_bytes, 0);
+	CHECK_EQ(sp.free_bytes, before.free_bytes);
+	CHECK_EQ(sp.stored_bytes, before.stored_bytes);
 	CHECK_EQ(store_list_packs(s, &packs, &n1), 0);
 	free(packs);
 	CHECK_EQ(n0, n1);
