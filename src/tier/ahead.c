@@ -4,7 +4,8 @@
  * walks the same tree in the same order some way before, and asks for what will be needed.
  *
  * It has a file open for a moment only, long before the lease of its release is taken; but not one
- * with several names, which may be in its release by another.
+ * with several names, which may be in its release by another. Nor does it read while somebody else
+ * has a batch under way (ahead_go): that one may be releasing just this file.
  */
 #include "work.h"
 
@@ -23,8 +24,10 @@ struct ahead {
 	atomic_bool stop;
 	uint64_t asked; /* bytes of the files we were at */
 	pthread_mutex_t lock;
-	uint64_t used; /* and of those that were taken in since; lock */
-	char at[4096]; /* the last of these; lock */
+	uint64_t used;             /* and of those that were taken in since; lock */
+	char at[4096];             /* the last of these; lock */
+	pthread_mutex_t open_lock; /* while a file is open */
+	bool go;                   /* open_lock */
 };
 
 static uint64_t bytes_of(const struct stat *st)
@@ -51,21 +54,34 @@ static int wait_for_turn(struct ahead *a, const char *path)
 	return -EINTR;
 }
 
+static void will_need(int dirfd, const char *name, uint64_t bytes)
+{
+	cleanup_fd int fd =
+		openat(dirfd, name, O_RDONLY | O_NOFOLLOW | O_NOATIME | O_NONBLOCK | O_CLOEXEC);
+
+	if (fd >= 0)
+		posix_fadvise(fd, 0, (off_t)MIN(bytes, (uint64_t)FILE_BYTES), POSIX_FADV_WILLNEED);
+}
+
 static int ask(void *ctx, int dirfd, const char *name, const struct stat *st, const char *path)
 {
 	struct ahead *a = ctx;
 	uint64_t bytes = bytes_of(st);
-	int r = wait_for_turn(a, path);
 
-	if (r <= 0)
-		return r;
-	if (bytes && st->st_nlink == 1) {
-		cleanup_fd int fd = openat(
-			dirfd, name, O_RDONLY | O_NOFOLLOW | O_NOATIME | O_NONBLOCK | O_CLOEXEC);
+	for (;;) {
+		int r = wait_for_turn(a, path);
 
-		if (fd >= 0)
-			posix_fadvise(fd, 0, (off_t)MIN(bytes, (uint64_t)FILE_BYTES),
-				      POSIX_FADV_WILLNEED);
+		if (r <= 0)
+			return r;
+		pthread_mutex_lock(&a->open_lock);
+		bool go = a->go;
+
+		if (go && bytes && st->st_nlink == 1)
+			will_need(dirfd, name, bytes);
+		pthread_mutex_unlock(&a->open_lock);
+		if (go)
+			break;
+		nanosleep(&(struct timespec){.tv_nsec = LOOK_NS}, NULL);
 	}
 	a->asked += bytes;
 	return 0;
@@ -88,11 +104,21 @@ struct ahead *ahead_begin(struct tier *t, const char *path)
 	a->t = t;
 	a->path = path;
 	pthread_mutex_init(&a->lock, NULL);
+	pthread_mutex_init(&a->open_lock, NULL);
 	if (thread_start(&a->thread, "spill-ahead", main_ahead, a)) {
 		free(a);
 		return NULL;
 	}
 	return a;
+}
+
+void ahead_go(struct ahead *a, bool go)
+{
+	if (!a)
+		return;
+	pthread_mutex_lock(&a->open_lock);
+	a->go = go;
+	pthread_mutex_unlock(&a->open_lock);
 }
 
 void ahead_used(struct ahead *a, const struct stat *st, const char *path)

@@ -49,7 +49,10 @@ int work_finish(struct work *k)
 	if (!b)
 		return 0;
 	k->batch = NULL;
-	return spill_batch_finish(b, &k->w, k->note, k->ctx);
+	int r = spill_batch_finish(b, &k->w, k->note, k->ctx);
+
+	ahead_go(k->ahead, false); /* another's batch may have begun */
+	return r;
 }
 
 int work_spill_file(void *ctx, int dirfd, const char *name, const struct stat *st, const char *path)
@@ -71,6 +74,7 @@ int work_spill_file(void *ctx, int dirfd, const char *name, const struct stat *s
 			r = spill_batch_new(k->t, k->min_age_sec, k->min_size, &k->batch);
 			if (r)
 				return r;
+			ahead_go(k->ahead, true);
 			if (k->copy_only)
 				spill_batch_copy_only(k->batch);
 			k->in_batch = 0;

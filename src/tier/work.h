@@ -27,6 +27,8 @@ struct work {
 /* ---- ahead.c: path is borrowed until the end. NULL: there is none, which is no error; the others
  * take that. */
 struct ahead *ahead_begin(struct tier *t, const char *path);
+/* It reads while go: from where a batch of ours has begun until it is finished. */
+void ahead_go(struct ahead *a, bool go);
 /* A file of it was taken in. */
 void ahead_used(struct ahead *a, const struct stat *st, const char *path);
 void ahead_end(struct ahead *a);
