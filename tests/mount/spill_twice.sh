@@ -25,7 +25,7 @@ everything()
 
 others=()
 for who in 1 2 3; do
-	everything "$who" &
+	t_bg everything "$who"
 	others+=($!)
 done
 for ((i = 0; i < ROUNDS; i++)); do
