@@ -4,10 +4,10 @@
  * walks the same tree in the same order some way before, and asks for what will be needed.
  *
  * It has a file open for a moment only, long before the lease of its release is taken; but not one
- * with several names, which may be in its release by another. Nor does it read while somebody else
- * has a batch under way (ahead_go): that one may be releasing just this file.
+ * with several names, which may be in its release by another. Nor does it read but while its own
+ * batch has spill_lock: another's may be releasing just this file.
  */
-#include "work.h"
+#include "ahead.h"
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -26,7 +26,7 @@ struct ahead {
 	pthread_mutex_t lock;
 	uint64_t used;             /* and of those that were taken in since; lock */
 	char at[4096];             /* the last of these; lock */
-	pthread_mutex_t open_lock; /* while a file is open */
+	pthread_mutex_t open_lock; /* while a file is open; inside spill_lock */
 	bool go;                   /* open_lock */
 };
 

@@ -52,6 +52,7 @@ struct spill_batch {
 	int err;        /* of the store: sticky */
 	bool copy_only; /* premigrate, do not release */
 	bool had_copy;  /* the last file: from before */
+	struct ahead *ahead;
 };
 
 /* The store's copy of fd (node n, attributes st), made or found. *ret_snap: when the snapshot was

@@ -11,6 +11,7 @@
  * after it, rows whose files are still resident, which recovery drops. One batch at a time
  * (spill_lock).
  */
+#include "ahead.h"
 #include "batch.h"
 #include "overflow.h"
 
@@ -59,6 +60,12 @@ int spill_batch_new(struct tier *t, unsigned min_age_sec, uint64_t min_size,
 void spill_batch_copy_only(struct spill_batch *b)
 {
 	b->copy_only = true;
+}
+
+void spill_batch_ahead(struct spill_batch *b, struct ahead *a)
+{
+	b->ahead = a;
+	ahead_go(a, true);
 }
 
 bool spill_batch_full(const struct spill_batch *b)

@@ -4,6 +4,7 @@
  *   packs fsynced; read back and compared; rows SPILLING and epoch_next committed; the hot root's
  * epoch; release; rows SPILLED and epoch committed
  */
+#include "ahead.h"
 #include "batch.h"
 
 #include <xxhash.h>
@@ -306,6 +307,7 @@ int spill_batch_finish(struct spill_batch *b, struct tier_work *w, tier_note_fn 
 	if (!r)
 		w->bytes_stored += stored;
 	atomic_store(&t->releasing_bytes, 0);
+	ahead_go(b->ahead, false);
 	batch_free(b); /* while no other batch can look at the nodes' flags */
 	pthread_mutex_unlock(&t->spill_lock);
 	return r;

@@ -2,6 +2,7 @@
  * Spilling and recalling a tree on request, and for the policy: walk, collect batches, report.
  */
 #include "work.h"
+#include "ahead.h"
 #include "overflow.h"
 
 #include <fcntl.h>
@@ -49,10 +50,7 @@ int work_finish(struct work *k)
 	if (!b)
 		return 0;
 	k->batch = NULL;
-	int r = spill_batch_finish(b, &k->w, k->note, k->ctx);
-
-	ahead_go(k->ahead, false); /* another's batch may have begun */
-	return r;
+	return spill_batch_finish(b, &k->w, k->note, k->ctx);
 }
 
 int work_spill_file(void *ctx, int dirfd, const char *name, const struct stat *st, const char *path)
@@ -74,7 +72,7 @@ int work_spill_file(void *ctx, int dirfd, const char *name, const struct stat *s
 			r = spill_batch_new(k->t, k->min_age_sec, k->min_size, &k->batch);
 			if (r)
 				return r;
-			ahead_go(k->ahead, true);
+			spill_batch_ahead(k->batch, k->ahead);
 			if (k->copy_only)
 				spill_batch_copy_only(k->batch);
 			k->in_batch = 0;

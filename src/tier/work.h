@@ -21,17 +21,8 @@ struct work {
 	bool (*enough)(void *ctx); /* asked after each batch; may be NULL */
 	void *ctx;
 	uint64_t reported_ns, in_batch;
-	struct ahead *ahead; /* of a tree, or NULL */
+	struct ahead *ahead; /* of a tree, or NULL (ahead.h) */
 };
-
-/* ---- ahead.c: path is borrowed until the end. NULL: there is none, which is no error; the others
- * take that. */
-struct ahead *ahead_begin(struct tier *t, const char *path);
-/* It reads while go: from where a batch of ours has begun until it is finished. */
-void ahead_go(struct ahead *a, bool go);
-/* A file of it was taken in. */
-void ahead_used(struct ahead *a, const struct stat *st, const char *path);
-void ahead_end(struct ahead *a);
 
 int work_spill_file(void *ctx, int dirfd, const char *name, const struct stat *st,
 		    const char *path);
