@@ -112,6 +112,7 @@ struct doctor_broken {
 struct doctor_facts {
 	unsigned kernel_major, kernel_minor; /* 0: not known */
 	bool dev_fuse, fuse_module, overlay_module, loop_control, fuse_uring;
+	bool halts_at_once; /* a guest's CPU is given back to the host whenever it idles */
 	struct doctor_kubelet kubelet;
 	struct doctor_engine *engines;
 	size_t nengines;

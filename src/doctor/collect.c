@@ -17,6 +17,20 @@ static bool has_line(const char *text, const char *word)
 	return false;
 }
 
+/* The governor of a guest polls for so long before it halts (the kernel's
+ * Documentation/virt/guest-halt-polling.rst). */
+static bool halts_at_once(struct look *l)
+{
+	cleanup_free char *governor = NULL, *ns = NULL;
+	size_t len;
+
+	return !look_read(l, "/sys/devices/system/cpu/cpuidle/current_governor", 64, &governor,
+			  &len) &&
+	       has_line(governor, "haltpoll") &&
+	       !look_read(l, "/sys/module/haltpoll/parameters/guest_halt_poll_ns", 32, &ns, &len) &&
+	       has_line(ns, "0");
+}
+
 void collect_kernel(struct look *l)
 {
 	cleanup_free char *release = NULL, *fs = NULL, *uring = NULL;
@@ -35,6 +49,7 @@ void collect_kernel(struct look *l)
 	f->fuse_uring =
 		!look_read(l, "/sys/module/fuse/parameters/enable_uring", 16, &uring, &len) &&
 		*uring == 'Y';
+	f->halts_at_once = halts_at_once(l);
 }
 
 static int look_init(struct look *l, const char *root, struct doctor_facts *f)

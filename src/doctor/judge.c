@@ -126,6 +126,16 @@ void judge_kernel(const struct doctor_facts *f, struct doctor_report *r)
 		      "there are no loop devices");
 	else
 		found(r, "kernel.loop", DOCTOR_OK, NULL, NULL, "loop devices can be had");
+	if (f->halts_at_once)
+		found(r, "kernel.halt-poll", DOCTOR_WARN,
+		      "handing a request to the daemon and back then waits for the host twice: "
+		      "small "
+		      "operations on names take up to three times as long",
+		      "echo 200000 >/sys/module/haltpoll/parameters/guest_halt_poll_ns, or the "
+		      "kernel "
+		      "parameter haltpoll.guest_halt_poll_ns=200000: up to 0.2 ms of polling",
+		      "the CPUs of this virtual machine are given back to the host whenever they "
+		      "idle");
 }
 
 static void judge_broken(const struct doctor_facts *f, struct doctor_report *r)

@@ -3,6 +3,8 @@
  */
 #include "judge.h"
 
+#include "spill/mnt.h"
+
 #include <stdio.h>
 
 #define NOFILE_ENOUGH 20000
@@ -225,6 +227,22 @@ static void judge_daemon(const struct doctor_facts *f, const struct doctor_mount
 		      "%s: its daemon may open enough files", m->dir);
 }
 
+static void not_at_boot(const struct doctor_mount *m, bool held, struct doctor_report *r)
+{
+	cleanup_free char *esc = mnt_escape(m->dir), *way = NULL;
+
+	if (esc && asprintf(&way,
+			    "a line in /etc/fstab (README), or /etc/spillfs/%s.conf (the unit says "
+			    "what goes in) and systemctl enable 'spillfs@%s.service'",
+			    esc, esc) < 0)
+		way = NULL;
+	found(r, "boot.mount", held ? DOCTOR_WARN : DOCTOR_FAIL,
+	      held ? "the engines do not start then"
+		   : "the engines start without it then, and spilled files read as zeros",
+	      way ? way : "a line in /etc/fstab (README)", "%s is not mounted at the next boot",
+	      m->dir);
+}
+
 static void judge_boot(const struct doctor_facts *f, const struct doctor_mount *m,
 		       struct doctor_report *r)
 {
@@ -234,11 +252,7 @@ static void judge_boot(const struct doctor_facts *f, const struct doctor_mount *
 		if (f->engines[i].covered_by && !strcmp(f->engines[i].covered_by, m->dir))
 			held &= f->engines[i].unit_asserts;
 	if (!m->at_boot)
-		found(r, "boot.mount", held ? DOCTOR_WARN : DOCTOR_FAIL,
-		      held ? "the engines do not start then"
-			   : "the engines start without it then, and spilled files read as zeros",
-		      "a line in /etc/fstab, or systemctl enable spillfs@....service (README)",
-		      "%s is not mounted at the next boot", m->dir);
+		not_at_boot(m, held, r);
 	else if (m->nofail_alone)
 		found(r, "boot.mount", DOCTOR_WARN,
 		      "with nofail systemd orders nothing after it, and at shutdown unmounts it "

@@ -120,6 +120,9 @@ put proc/filesystems <<<$'nodev\tproc'
 wrong kernel.fuse FAIL 26
 rm "$root/dev/loop-control"
 wrong kernel.loop WARN 0
+put sys/devices/system/cpu/cpuidle/current_governor <<<haltpoll
+put sys/module/haltpoll/parameters/guest_halt_poll_ns <<<0
+wrong kernel.halt-poll WARN 0
 put etc/containerd/config.toml <<<$'version = 2\nroot = "/var/lib/containerd'
 want 0 doctor --root "$root"
 says '/etc/containerd/config.toml:2: a string without end'
@@ -156,6 +159,9 @@ wrong engine.discard-unpacked WARN 0
 rm "$root"/etc/systemd/system/containerd.service.d/spillfs.conf
 wrong boot.order WARN 0
 : >"$root/etc/fstab"
+want 0 doctor --json --root "$root"
+t_check "the unit to enable" "$(jq -r '.findings[] | select(.id == "boot.mount").do' "$out" | grep -o "'.*'")" \
+	"'spillfs@var-lib-containerd.service'"
 wrong boot.mount WARN 0
 rm "$root"/etc/fstab "$root"/etc/systemd/system/containerd.service.d/spillfs.conf
 wrong boot.mount FAIL 26

@@ -566,6 +566,7 @@ TEST(one_thing_wrong_at_a_time)
 	WRONG("kernel.fuse", DOCTOR_FAIL, f.fuse_module = false);
 	WRONG("kernel.overlay", DOCTOR_WARN, f.overlay_module = false);
 	WRONG("kernel.loop", DOCTOR_WARN, f.loop_control = false);
+	WRONG("kernel.halt-poll", DOCTOR_WARN, f.halts_at_once = true);
 	WRONG("config.broken", DOCTOR_WARN, (f.broken = &broken, f.nbroken = 1));
 	WRONG("mount.none", DOCTOR_WARN, f.nmounts = 0);
 
