@@ -281,6 +281,7 @@ int spill_batch_finish(struct spill_batch *b, struct tier_work *w, tier_note_fn 
 		b->v[i]->rel.done = !b->v[i]->rel.err;
 	}
 	if (!r && b->n && !b->copy_only) {
+		ahead_clear(b->ahead);
 		release_all(b);
 		int d = index_done(b, epoch);
 

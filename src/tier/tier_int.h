@@ -412,6 +412,7 @@ static inline bool copy_is_of(const struct file_row *row, int64_t mtime_ns, int6
 
 /* ---- spill.c */
 struct spill_batch;
+struct ahead;
 enum spill_verdict {
 	SPILL_QUEUED,
 	SPILL_DONE_BEFORE,
@@ -424,8 +425,8 @@ int spill_batch_new(struct tier *t, unsigned min_age_sec, uint64_t min_size,
 		    struct spill_batch **ret);
 /* Its files keep their data and get a copy: premigrated. Before the first is offered. */
 void spill_batch_copy_only(struct spill_batch *b);
-/* a (or NULL) reads from now on until spill_lock is given back. */
-struct ahead;
+/* a (or NULL; borrowed until the batch is finished) reads from now on until spill_lock is given
+ * back. */
 void spill_batch_ahead(struct spill_batch *b, struct ahead *a);
 /* Offer one directory entry. Returns a verdict or -errno (the batch stays usable unless it is a
  * store error, see spill_batch_failed). path is for messages; copied. */

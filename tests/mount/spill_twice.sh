@@ -4,6 +4,7 @@
 # users of them ("in use", exit code 23).
 . "$(dirname "$0")/../lib/lib.sh"
 t_init
+t_need_daemon
 ROUNDS=150
 FILES=30
 root=$T_TMP/hot
