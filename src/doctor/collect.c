@@ -21,10 +21,12 @@ static bool has_line(const char *text, const char *word)
  * Documentation/virt/guest-halt-polling.rst). */
 static bool halts_at_once(struct look *l)
 {
-	cleanup_free char *governor = NULL, *ns = NULL;
+	cleanup_free char *driver = NULL, *governor = NULL, *ns = NULL;
 	size_t len;
 
-	return !look_read(l, "/sys/devices/system/cpu/cpuidle/current_governor", 64, &governor,
+	return !look_read(l, "/sys/devices/system/cpu/cpuidle/current_driver", 64, &driver, &len) &&
+	       !has_line(driver, "none") &&
+	       !look_read(l, "/sys/devices/system/cpu/cpuidle/current_governor", 64, &governor,
 			  &len) &&
 	       has_line(governor, "haltpoll") &&
 	       !look_read(l, "/sys/module/haltpoll/parameters/guest_halt_poll_ns", 32, &ns, &len) &&

@@ -130,10 +130,12 @@ void judge_kernel(const struct doctor_facts *f, struct doctor_report *r)
 		found(r, "kernel.halt-poll", DOCTOR_WARN,
 		      "handing a request to the daemon and back then waits for the host twice: "
 		      "small "
-		      "operations on names take up to three times as long",
-		      "echo 200000 >/sys/module/haltpoll/parameters/guest_halt_poll_ns, or the "
-		      "kernel "
-		      "parameter haltpoll.guest_halt_poll_ns=200000: up to 0.2 ms of polling",
+		      "operations on names take about twice as long",
+		      "now: echo 200000 >/sys/module/haltpoll/parameters/guest_halt_poll_ns; at "
+		      "every "
+		      "boot: the kernel parameter haltpoll.guest_halt_poll_ns=200000; an idle CPU "
+		      "then "
+		      "polls for up to 0.2 ms before it halts",
 		      "the CPUs of this virtual machine are given back to the host whenever they "
 		      "idle");
 }

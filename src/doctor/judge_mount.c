@@ -3,8 +3,6 @@
  */
 #include "judge.h"
 
-#include "spill/mnt.h"
-
 #include <stdio.h>
 
 #define NOFILE_ENOUGH 20000
@@ -229,12 +227,13 @@ static void judge_daemon(const struct doctor_facts *f, const struct doctor_mount
 
 static void not_at_boot(const struct doctor_mount *m, bool held, struct doctor_report *r)
 {
-	cleanup_free char *esc = mnt_escape(m->dir), *way = NULL;
+	cleanup_free char *way = NULL;
 
-	if (esc && asprintf(&way,
-			    "a line in /etc/fstab (README), or /etc/spillfs/%s.conf (the unit says "
-			    "what goes in) and systemctl enable 'spillfs@%s.service'",
-			    esc, esc) < 0)
+	if (asprintf(&way,
+		     "a line in /etc/fstab (README); or n=$(systemd-escape --path '%s'), what the "
+		     "unit says into /etc/spillfs/$n.conf, and systemctl enable "
+		     "\"spillfs@$n.service\"",
+		     m->dir) < 0)
 		way = NULL;
 	found(r, "boot.mount", held ? DOCTOR_WARN : DOCTOR_FAIL,
 	      held ? "the engines do not start then"
