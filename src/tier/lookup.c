@@ -61,17 +61,15 @@ int node_learn(struct tier *t, struct node *n, int fd, const struct stat *st)
 
 	if (node_has(n, NODE_RES_KNOWN) || !node_has(n, NODE_REG))
 		return 0;
-	if (st->st_size == 0) {
-		/* A stub is never empty: a marker here is what an interrupted truncation left. */
-		int r = hot_marker_get(fd, &mk);
-
-		node_flag(n, NODE_RES_KNOWN | (r == -ENODATA ? 0 : NODE_STALE_MARKER), 0);
-		return 0;
-	}
 	int r = hot_marker_get(fd, &mk);
 
 	if (r == -ENODATA || r == -EOPNOTSUPP) {
 		node_flag(n, NODE_RES_KNOWN, 0);
+		return 0;
+	}
+	/* A stub is never empty: a marker here is what an interrupted truncation left. */
+	if (st->st_size == 0 && (!r || r == -EUCLEAN || r == -EPROTONOSUPPORT)) {
+		node_flag(n, NODE_RES_KNOWN | NODE_STALE_MARKER, 0);
 		return 0;
 	}
 	if (!r && mk.state == RES_PARTIAL) {
