@@ -121,12 +121,11 @@ static void round_done(struct tier *t, int r, const struct tier_work *sum)
 	else if (r < 0 && r != -EINTR)
 		park(t, strerror(-r));
 	else if (r == 0 && sum->files_done == 0)
-		park(t, sum->files_busy     ? "everything left is in use"
-			: t->cfg->spill_all ? "nothing is left that may be spilled (pins, "
-					      "exclude=, min-age=, min-size=)"
-					    : "nothing of image layers is left that may be "
-					      "spilled (pins, exclude=, min-age=, min-size=); "
-					      "spill=all takes other files, too");
+		park(t, sum->files_busy ? "everything left is in use"
+			: t->cfg->spill_all
+				? "nothing is left that may be spilled; spillctl why PATH says why"
+				: "nothing of image layers is left that may be spilled (spillctl "
+				  "why PATH says why); spill=all takes other files, too");
 	else
 		park(t, "");
 	if (sum->files_done)
