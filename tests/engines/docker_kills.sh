@@ -5,9 +5,9 @@
 # spillfs mount where everything is spilled and recalled in turn, while the daemon is killed at random times and the next one
 # takes over. No command of docker may fail, no file may differ from what the same steps make of a plain directory.
 #
-# TAKEOVER_KILLS: kills (12; the evidence in the notes is from 200, which takes ten minutes: run the script itself,
-# tests/run ends it sooner). The test fails when no kill met a request, or met no step of the script: then it has shown
-# nothing.
+# TAKEOVER_KILLS: kills (12, and up to five times as many until one meets a request; the evidence in the notes is from
+# 200, which takes ten minutes: run the script itself, tests/run ends it sooner). The test fails when no kill met a
+# request, or met no step of the script: then it has shown nothing.
 . "$(dirname "$0")/../lib/lib.sh"
 . "$T_TOP/tests/lib/engines.sh"
 . "$T_TOP/tests/lib/kills.sh"
@@ -188,9 +188,10 @@ lines()
 }
 
 script >"$T_TMP/script.log" 2>&1 &
+K_MAX=$((5 * kills))
 k_under "$root" "$kills" $! script
 k_alive "$root"
-t_check "kills while the script ran" "$K_KILLS" "$kills"
+((K_KILLS >= kills)) || fail "only $K_KILLS kills while the script ran"
 ((K_MET)) || fail "no kill met a request: this shows nothing"
 ((${#K_STEPS[@]} > 1 || kills < 5)) || fail "all kills came in one step: ${!K_STEPS[*]}"
 echo "kills by step:$(for s in "${!K_STEPS[@]}"; do printf ' %s %s,' "$s" "${K_STEPS[$s]}"; done)"

@@ -3,7 +3,8 @@
 # Kill the daemon of a mount again and again while something uses the mount; a test sources lib.sh first.
 #
 #	k_under DIR KILLS PID NAME	kill the daemon KILLS times at random while PID runs; then $T_TMP/stop is made, upon
-#				which PID ends by itself, and well. Its words are in $T_TMP/NAME.log
+#				which PID ends by itself, and well. Its words are in $T_TMP/NAME.log. With K_MAX, up to
+#				so many kills until one has found a request unanswered
 #	k_alive DIR		wait until a daemon answers
 #
 # k_under prints a line and sets K_KILLS, K_MET (requests that a kill found unanswered: they were asked again) and, when
@@ -38,7 +39,8 @@ k_under()
 	daemon=$(t_run_dir "$dir")/daemon
 	before=$(k_again "$dir")
 	K_KILLS=0
-	while kill -0 "$pid" 2>/dev/null && ((K_KILLS < kills)); do
+	while kill -0 "$pid" 2>/dev/null &&
+		((K_KILLS < kills || (K_KILLS < ${K_MAX:-0} && $(k_again "$dir") == before))); do
 		sleep "$((RANDOM % 2)).$((100 + RANDOM % 900))"
 		step=$(cat "$T_TMP/step" 2>/dev/null)
 		kill -9 "$(<"$daemon")" 2>/dev/null || continue
