@@ -91,10 +91,10 @@ struct doctor_mount {
 	/* What the daemon says; filled in by the caller. */
 	bool asked, answers;
 	bool auto_spill, frozen, passthrough, kubelet_off;
-	char *parked; /* or NULL */
-	unsigned high, critical;
+	char *parked;                          /* or NULL */
+	unsigned high, critical, used_percent; /* of the hot tier, as df(1) rounds it */
 	uint64_t errors;
-	uint64_t hot_total, hot_used, inodes_total, inodes_free;
+	uint64_t hot_total, inodes_total, inodes_free;
 	uint64_t store_total, store_free, seen_total, seen_available;
 	bool rates_known;
 	int64_t bytes_per_hour, bytes_per_hour_now, inodes_per_hour;

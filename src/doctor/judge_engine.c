@@ -106,9 +106,9 @@ static void judge_unit(const struct doctor_engine *e, struct doctor_report *r)
 	}
 	if (asprintf(&to_do,
 		     "/etc/systemd/system/%s.d/spillfs.conf with After= of what mounts it and "
-		     "AssertPathIsMountPoint=%s (engine-dropin.conf.example), then systemctl "
-		     "daemon-reload",
-		     e->unit, e->covered_by) < 0)
+		     "AssertPathIsMountPoint=%s (engine-dropin.conf.example), or in /etc/fstab "
+		     "x-systemd.before=%s,x-systemd.required-by=%s; then systemctl daemon-reload",
+		     e->unit, e->covered_by, e->unit, e->unit) < 0)
 		to_do = NULL;
 	found(r, "boot.order", DOCTOR_WARN,
 	      e->unit_asserts ? "at boot it may come first, and is then refused its start"

@@ -123,14 +123,13 @@ static void judge_hot(const struct doctor_facts *f, const struct doctor_mount *m
 	const struct doctor_limit *a = &f->kubelet.hard.imagefs_inodes,
 				  *b = &f->kubelet.hard.nodefs_inodes;
 	double total = (double)m->inodes_total, free_pc, limit, sec = -1;
-	unsigned used =
-		m->hot_total ? (unsigned)((double)m->hot_used * 100 / (double)m->hot_total) : 0;
+	unsigned used = m->used_percent;
 
 	if (used >= m->critical && m->critical)
 		found(r, "hot.space", DOCTOR_WARN,
 		      "writers are slowed down until something is freed",
-		      "see what stands still with `spillctl status`; give the store room, or lower "
-		      "min-age=",
+		      "see what stands still with `spillctl status`, and why a file stays with "
+		      "`spillctl why PATH`",
 		      "%s: the hot tier is %u%% full, above the critical %u%%", m->dir, used,
 		      m->critical);
 	else
@@ -225,19 +224,22 @@ static void judge_daemon(const struct doctor_facts *f, const struct doctor_mount
 		      "%s: its daemon may open enough files", m->dir);
 }
 
-static void not_at_boot(const struct doctor_mount *m, bool held, struct doctor_report *r)
+static void not_at_boot(const struct doctor_mount *m, bool held, bool any, struct doctor_report *r)
 {
 	cleanup_free char *way = NULL;
 
 	if (asprintf(&way,
-		     "a line in /etc/fstab (README); or n=$(systemd-escape --path '%s'), what the "
-		     "unit says into /etc/spillfs/$n.conf, and systemctl enable "
+		     "a line in /etc/fstab (README); or n=$(systemd-escape --path '%s'), STORE=... "
+		     "and "
+		     "OPTIONS=... in /etc/spillfs/$n.conf, and systemctl enable "
 		     "\"spillfs@$n.service\"",
 		     m->dir) < 0)
 		way = NULL;
 	found(r, "boot.mount", held ? DOCTOR_WARN : DOCTOR_FAIL,
-	      held ? "the engines do not start then"
-		   : "the engines start without it then, and spilled files read as zeros",
+	      !any   ? "whoever uses it then finds the bare directory, where spilled files read as "
+		       "zeros"
+	      : held ? "the engines do not start then"
+		     : "the engines start without it then, and spilled files read as zeros",
 	      way ? way : "a line in /etc/fstab (README)", "%s is not mounted at the next boot",
 	      m->dir);
 }
@@ -245,13 +247,16 @@ static void not_at_boot(const struct doctor_mount *m, bool held, struct doctor_r
 static void judge_boot(const struct doctor_facts *f, const struct doctor_mount *m,
 		       struct doctor_report *r)
 {
-	bool held = true; /* no engine gets at the bare directory */
+	bool held = true, any = false; /* no engine gets at the bare directory; has one there */
 
-	for (size_t i = 0; i < f->nengines; i++)
-		if (f->engines[i].covered_by && !strcmp(f->engines[i].covered_by, m->dir))
+	for (size_t i = 0; i < f->nengines; i++) {
+		if (f->engines[i].covered_by && !strcmp(f->engines[i].covered_by, m->dir)) {
 			held &= f->engines[i].unit_asserts;
+			any = true;
+		}
+	}
 	if (!m->at_boot)
-		not_at_boot(m, held, r);
+		not_at_boot(m, held, any, r);
 	else if (m->nofail_alone)
 		found(r, "boot.mount", DOCTOR_WARN,
 		      "with nofail systemd orders nothing after it, and at shutdown unmounts it "

@@ -44,7 +44,7 @@ static void take_status(struct doctor_mount *m, const json_t *o)
 	m->critical = (unsigned)jnum(wm, "critical");
 	m->errors = jnum(o, "errors");
 	m->hot_total = jnum(hot, "total_bytes");
-	m->hot_used = jnum(hot, "used_bytes");
+	m->used_percent = (unsigned)jnum(o, "used_percent");
 	m->inodes_total = jnum(hot, "inodes_total");
 	m->inodes_free = jnum(hot, "inodes_free");
 	m->store_total = jnum2(o, "backing", "total_bytes");

@@ -15,10 +15,11 @@ static void print_space(const json_t *o)
 	const json_t *hot = json_object_get(o, "hot"), *back = json_object_get(o, "backing");
 	const json_t *seen = json_object_get(o, "statfs"), *wm = json_object_get(o, "watermarks");
 	uint64_t total = jnum(hot, "total_bytes"), used = jnum(hot, "used_bytes");
+	unsigned pc = (unsigned)jnum(o, "used_percent"); /* what the watermarks go by */
 	uint64_t inodes = jnum(hot, "inodes_total");
 
-	printf("  hot tier   %s of %s used (%u%%), %s free", fmt_size(used), fmt_size(total),
-	       percent(used, total), fmt_size(jnum(hot, "free_bytes")));
+	printf("  hot tier   %s of %s used (%u%%), %s free", fmt_size(used), fmt_size(total), pc,
+	       fmt_size(jnum(hot, "free_bytes")));
 	if (inodes)
 		printf("; inodes %u%% used", percent(inodes - jnum(hot, "inodes_free"), inodes));
 	printf("\n             spills from %llu%% down to %llu%%, critical at %llu%%; automatic: "

@@ -175,6 +175,8 @@ VERB(why)
 		json_decref(a.reasons);
 		return verb_errno(ret_err, ret_code, err);
 	}
+	if (st.used_percent >= d->cfg->critical)
+		w.keeps &= ~(unsigned)(WHY_YOUNG | WHY_RECALLED);
 	if (is_spilled(&w)) {
 		decision = "spilled";
 		add(&a, "spilled",

@@ -123,9 +123,12 @@ static void round_done(struct tier *t, int r, const struct tier_work *sum)
 	else if (r == 0 && sum->files_done == 0)
 		park(t, sum->files_busy ? "everything left is in use"
 			: t->cfg->spill_all
-				? "nothing is left that may be spilled; spillctl why PATH says why"
-				: "nothing of image layers is left that may be spilled (spillctl "
-				  "why PATH says why); spill=all takes other files, too");
+				? "what is left is in use, young, pinned or excluded; spillctl why "
+				  "PATH "
+				  "says which"
+				: "what is left is in use, young, pinned, excluded or of no image "
+				  "layer "
+				  "(spill=all takes that, too); spillctl why PATH says which");
 	else
 		park(t, "");
 	if (sum->files_done)

@@ -506,7 +506,7 @@ static struct doctor_facts good(void)
 		.high = 75,
 		.critical = 82,
 		.hot_total = 7 * GIB,
-		.hot_used = 3 * GIB,
+		.used_percent = 43,
 		.inodes_total = 459000,
 		.inodes_free = 300000,
 		.store_total = 100 * GIB,
@@ -611,7 +611,7 @@ TEST(one_thing_wrong_at_a_time)
 	WRONG("hot.watermarks", DOCTOR_WARN, m->critical = 86);
 	WRONG("hot.watermarks", DOCTOR_WARN, (k->gc_high = 70, k->gc_low = 60));
 	WRONG("hot.watermarks", DOCTOR_WARN, m->auto_spill = false);
-	WRONG("hot.space", DOCTOR_WARN, m->hot_used = 6 * GIB);
+	WRONG("hot.space", DOCTOR_WARN, m->used_percent = 82);
 	WRONG("hot.inodes", DOCTOR_WARN, m->inodes_free = 40000);
 	WRONG("hot.inodes", DOCTOR_FAIL, m->inodes_free = 20000);
 	WRONG("hot.inodes", DOCTOR_WARN, (m->rates_known = true, m->inodes_per_hour = 100000));
