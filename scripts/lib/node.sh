@@ -51,16 +51,13 @@ node_mount()
 
 node_umount()
 {
-	local pid i
+	local pid
 	pid=$(node_main)
-	umount "$NODE" || return 1
-	[ -n "$pid" ] || return 0
-	for ((i = 0; i < 600; i++)); do
-		[ -d "/proc/$pid" ] || return 0
-		sleep 0.1
-	done
-	echo "node: the daemon, pid $pid, does not end" >&2
-	return 1
+	SPILLFS_UMOUNT_WAIT=60 "${BASH_SOURCE[0]%/*}/../umount.fuse.spillfs" "$NODE" || {
+		! command -v fuser >/dev/null || fuser -vm "$NODE" >&2
+		return 1
+	}
+	[ -z "$pid" ] || [ ! -d "/proc/$pid" ]
 }
 
 node_used_pct()

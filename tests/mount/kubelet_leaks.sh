@@ -78,6 +78,11 @@ kill -TERM "$(t_pid "$D")"
 t_until 20 test ! -e "$(t_run_dir "$D")/pid" || fail "SIGTERM does not end it"
 want 1 1 "SIGTERM"
 t_spillfs "$S" "$D"
+exec 9<"$D/keep"
+out=$("$T_TOP/scripts/umount.fuse.spillfs" "$D" 2>&1)
+t_check "umount.fuse.spillfs while a file is open" "$?:${out##* }" "32:busy."
+(sleep 0.3) & # it inherits the open file: as long as a statfs, and longer
+exec 9<&-
 "$T_TOP/scripts/umount.fuse.spillfs" "$D" -r || fail "umount.fuse.spillfs: exit $?" # as umount(8) calls it
 [[ ! -e $(t_run_dir "$D")/pid ]] || fail "umount.fuse.spillfs did not wait for the daemon"
 want 1 1 "umount.fuse.spillfs"
