@@ -48,7 +48,9 @@ struct caps {
 /* A file with capabilities is never a stub; the hold keeps it so while they are missing. */
 static int caps_save(struct fs *f, struct node *n, int fd, struct caps *c)
 {
-	c->len = getxattr(hot_fd_path(fd, c->path), "security.capability", c->val, sizeof(c->val));
+	c->len = tier_no_caps(n) ? 0
+				 : getxattr(hot_fd_path(fd, c->path), "security.capability", c->val,
+					    sizeof(c->val));
 	if (c->len < 1)
 		return 0;
 	int r = tier_hold(f->t, n);
@@ -74,7 +76,6 @@ static int caps_restore(struct fs *f, struct node *n, const struct caps *c, int 
 static int set_owner_mode(struct fs *f, struct node *n, const struct stat *st, int set)
 {
 	struct node_fd fd;
-	char p[32];
 	int r = tier_fd_get(f->t, n, &fd);
 
 	if (r)
@@ -93,8 +94,8 @@ static int set_owner_mode(struct fs *f, struct node *n, const struct stat *st, i
 		}
 	}
 	/* After chown, which clears setuid and setgid bits. */
-	if (!r && set & FUSE_SET_ATTR_MODE && chmod(hot_fd_path(fd.fd, p), st->st_mode & 07777))
-		r = -errno;
+	if (!r && set & FUSE_SET_ATTR_MODE)
+		r = hot_chmod(fd.fd, st->st_mode & 07777);
 	tier_fd_put(f->t, &fd);
 	if (!r)
 		tier_meta_changed(f->t, n);

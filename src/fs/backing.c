@@ -39,7 +39,6 @@ bool passed_write(fuse_req_t req, struct node *n, int *ret)
 	struct fs *f = fs_of(req);
 	struct node_fd fd;
 	struct stat st;
-	char p[32];
 
 	if (!tier_passed_writers(n) || tier_getattr(f->t, n, &st) ||
 	    !(st.st_mode & (S_ISUID | S_ISGID)) || caller_has_cap(req, CAP_FSETID))
@@ -50,7 +49,7 @@ bool passed_write(fuse_req_t req, struct node *n, int *ret)
 		mode &= ~(mode_t)S_ISGID;
 	*ret = tier_fd_get(f->t, n, &fd);
 	if (!*ret) {
-		*ret = chmod(hot_fd_path(fd.fd, p), mode) ? -errno : 0;
+		*ret = hot_chmod(fd.fd, mode);
 		tier_fd_put(f->t, &fd);
 	}
 	return true;

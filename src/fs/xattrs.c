@@ -84,7 +84,7 @@ void op_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *v
 	if (r == -EEXIST && again && !was.a) /* it is there because we did it */
 		r = 0;
 	if (!r && kill && !stat(x.path, &st))
-		chmod(x.path, st.st_mode & 07777 & ~(mode_t)S_ISGID);
+		hot_chmod(x.fd.fd, st.st_mode & 07777 & ~(mode_t)S_ISGID);
 	if (!r)
 		tier_meta_changed(fs_of(req)->t, x.n);
 	if (hold)

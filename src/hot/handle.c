@@ -19,6 +19,7 @@
 
 #include <fcntl.h>
 #include <stdio.h>
+#include <sys/syscall.h>
 
 #define FH_INO32 0x01
 #define FH_XFS64 0x81
@@ -286,6 +287,38 @@ const char *hot_fd_path(int fd, char buf[32])
 {
 	snprintf(buf, 32, "/proc/self/fd/%d", fd);
 	return buf;
+}
+
+/* Linux 6.6, uapi/asm-generic/unistd.h. */
+#ifndef SYS_fchmodat2
+#define SYS_fchmodat2 452
+#endif
+
+int hot_chmod(int fd, mode_t mode)
+{
+	static atomic_bool missing;
+	char path[32];
+
+	if (!atomic_load_explicit(&missing, memory_order_relaxed)) {
+		if (!syscall(SYS_fchmodat2, fd, "", mode, AT_EMPTY_PATH))
+			return 0;
+		if (errno != ENOSYS)
+			return -errno;
+		atomic_store_explicit(&missing, true, memory_order_relaxed);
+	}
+	return chmod(hot_fd_path(fd, path), mode) ? -errno : 0;
+}
+
+int hot_utimens(int fd, const struct timespec ts[2])
+{
+	char path[32];
+
+	if (!utimensat(fd, "", ts, AT_EMPTY_PATH)) /* user effect */
+		return 0;
+	if (errno != EINVAL) /* the flag is known from Linux 5.8 on */
+		return -errno;
+	/* user effect */
+	return utimensat(AT_FDCWD, hot_fd_path(fd, path), ts, 0) ? -errno : 0;
 }
 
 int hot_reopen(int fd, int flags)

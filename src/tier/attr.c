@@ -186,7 +186,6 @@ void tier_created(struct tier *t)
 int tier_utimens(struct tier *t, struct node *n, const struct timespec ts[2])
 {
 	struct node_fd f;
-	char p[32];
 	int r = tier_fd_get(t, n, &f);
 
 	if (r)
@@ -196,13 +195,13 @@ int tier_utimens(struct tier *t, struct node *n, const struct timespec ts[2])
 		node_settle(t, n);
 		if (n->cold)
 			r = stub_repair_times(t, n);
-		if (!r && utimensat(AT_FDCWD, hot_fd_path(f.fd, p), ts, 0)) /* user effect */
-			r = -errno;
+		if (!r)
+			r = hot_utimens(f.fd, ts); /* user effect */
 		node_unlock(t, n);
 		if (!r)
 			tier_meta_changed(t, n);
-	} else if (utimensat(AT_FDCWD, hot_fd_path(f.fd, p), ts, 0)) /* user effect */ {
-		r = -errno;
+	} else {
+		r = hot_utimens(f.fd, ts); /* user effect */
 	}
 	tier_fd_put(t, &f);
 	return r;

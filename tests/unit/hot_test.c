@@ -1,8 +1,16 @@
 /* SPDX-License-Identifier: MIT
- * src/hot without a file system: the marker codec and the reserved names.
+ * src/hot without a tier: the marker codec, the reserved names, and calls on an O_PATH fd.
  */
 #include "spill/hot.h"
 #include "test.h"
+
+#include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <stddef.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
 
 static const struct marker sample = {
 	.state = RES_SPILLED,
@@ -170,6 +178,59 @@ TEST(reserved_names)
 	CHECK(!hot_xattr_reserved("trusted.overlay.opaque"));
 	CHECK(!hot_xattr_reserved("user.trusted.spill"));
 	CHECK(!hot_xattr_reserved(""));
+}
+
+/* From here on a kernel of Linux 5.7: no fchmodat2(2), no AT_EMPTY_PATH for utimensat(2). */
+static bool old_kernel(void)
+{
+	static const unsigned fchmodat2_nr = 452;
+	struct sock_filter code[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, fchmodat2_nr, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOSYS),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_utimensat, 0, 3),
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[3])),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, AT_EMPTY_PATH, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EINVAL),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+	struct sock_fprog prog = {ARRAY_SIZE(code), code};
+
+	return !prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) &&
+	       !prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &prog);
+}
+
+static bool by_path_fd(const char *path)
+{
+	static const struct timespec times[2] = {{1000, 1}, {2000, 2}};
+	static const struct timespec wrong[2] = {{1000, 1}, {2000, 1000000000}};
+	struct stat st;
+	cleanup_fd int fd = open(path, O_PATH | O_CLOEXEC);
+
+	return fd >= 0 && !hot_chmod(fd, 04711) && !hot_utimens(fd, times) &&
+	       hot_utimens(fd, wrong) == -EINVAL && !fstat(fd, &st) &&
+	       (st.st_mode & 07777) == 04711 && st.st_atim.tv_sec == 1000 &&
+	       st.st_mtim.tv_sec == 2000 && st.st_mtim.tv_nsec == 2;
+}
+
+TEST(mode_and_times_by_o_path)
+{
+	char path[128];
+	int status;
+
+	snprintf(path, sizeof(path), "%s/file", test_tmpdir());
+	cleanup_fd int fd = open(path, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
+
+	CHECK(fd >= 0 && by_path_fd(path));
+	CHECK(!fchmod(fd, 0600));
+	pid_t pid = fork();
+
+	if (!pid)
+		_exit(!old_kernel() ? 2 : !by_path_fd(path));
+	CHECK(pid > 0 && waitpid(pid, &status, 0) == pid);
+	CHECK_EQ(status, 0);
+	CHECK_EQ(hot_chmod(-1, 0600), -EBADF);
+	CHECK_EQ(hot_utimens(-1, NULL), -EBADF);
 }
 
 TEST_MAIN
