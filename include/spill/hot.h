@@ -61,11 +61,12 @@ struct hot_id hot_id_of_fh(const struct hot *h, const struct hot_fh *fh, uint64_
 int hot_open_fh(const struct hot *h, const struct hot_fh *fh, int flags);
 /* Open a second, different description of an O_PATH (or any) fd, through /proc/self/fd. */
 int hot_reopen(int fd, int flags);
-/* chmod(2) and utimensat(2) of the inode that fd stands for; O_PATH is enough. Return 0 or -errno. */
+/* chmod(2) and utimensat(2) of the inode that fd stands for; O_PATH is enough. Return 0 or -errno.
+ */
 int hot_chmod(int fd, mode_t mode);
 int hot_utimens(int fd, const struct timespec ts[2]);
-/* "/proc/self/fd/N" for calls that only know paths (xattrs); buf >= 32 bytes. Looking it up costs more
- * than most of them do: where there is a call with AT_EMPTY_PATH, that. */
+/* "/proc/self/fd/N" for calls that only know paths (xattrs); buf >= 32 bytes. Looking it up costs
+ * more than most of them do: where there is a call with AT_EMPTY_PATH, that. */
 const char *hot_fd_path(int fd, char buf[32]);
 
 /* statvfs of the hot file system. */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * statwatch [-i INTERVAL_US] [-o FILE] DIR: call statfs(2) of DIR again and again until SIGTERM or
- * SIGINT, then say on one line what came of it:
+ * statwatch [-r] [-i INTERVAL_US] [-o FILE] DIR: call statfs(2) of DIR again and again until
+ *SIGTERM or SIGINT, then say on one line what came of it:
  *
  *	n, p50_us, p99_us, p999_us, max_us	how long it took
  *	first_avail, last_avail, min_avail	bytes
@@ -8,10 +8,12 @@
  *	used_drop	the same for the share in use, as kubelet counts it, in 1/1000 percent
  *	fall_ms		the most by which they fell between two samples; and in how many ms
  *
- * -o: a line for each sample, "milliseconds available_bytes total_bytes microseconds".
+ * -o: a line for each sample, "milliseconds available_bytes total_bytes microseconds". -r: with
+ * real-time priority, so that it waits for the answer and not for a CPU once the answer is there.
  */
 #include "spill/base.h"
 
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/vfs.h>
@@ -103,14 +105,23 @@ int main(int argc, char **argv)
 	FILE *out = NULL;
 	int c, r = 0;
 
-	while ((c = getopt(argc, argv, "i:o:")) != -1) {
-		if (c == 'i')
+	while ((c = getopt(argc, argv, "i:o:r")) != -1) {
+		if (c == 'i') {
 			interval = (useconds_t)strtoul(optarg, NULL, 0);
-		else if (c != 'o' || !(out = fopen(optarg, "w")))
+		} else if (c == 'r') {
+			const struct sched_param prio = {.sched_priority = 1};
+
+			if (sched_setscheduler(0, SCHED_FIFO, &prio)) {
+				perror("statwatch: real-time priority");
+				return 1;
+			}
+		} else if (c != 'o' || !(out = fopen(optarg, "w"))) {
 			return 2;
+		}
 	}
 	if (optind + 1 != argc) {
-		fprintf(stderr, "statwatch: usage: statwatch [-i INTERVAL_US] [-o FILE] DIR\n");
+		fprintf(stderr,
+			"statwatch: usage: statwatch [-r] [-i INTERVAL_US] [-o FILE] DIR\n");
 		return 2;
 	}
 	sigaction(SIGTERM, &sa, NULL);
