@@ -289,7 +289,7 @@ void judge_mount(const struct doctor_facts *f, const struct doctor_mount *m,
 	if (m->guard_only) {
 		found(r, "mount.state", DOCTOR_FAIL,
 		      "the read-only guard keeps the engines out, as files may be spilled",
-		      "mount it again; the log says why it ended",
+		      "mount it again; the log says why it ended or did not come up",
 		      "%s: only the guard is there, no spillfs", m->dir);
 		judge_boot(f, m, r);
 		return;

@@ -77,7 +77,9 @@ static char *mounts_text(const struct mounts *m)
 
 	if (!f)
 		return NULL;
-	fputs(m->n ? "; mounted are: " : "; nothing is mounted", f);
+	fputs(m->n ? "; mounted are: "
+		   : "; nothing is mounted (spillctl doctor finds guards that are left)",
+	      f);
 	for (size_t i = 0; i < m->n; i++)
 		fprintf(f, "%s%s", i ? ", " : "", m->v[i]);
 	fclose(f);

@@ -145,6 +145,7 @@ want 0 info "$dir/d/f1"
 ok "a daemon that is stopped"
 t_umount "$dir"
 want 0 unguard --expose "$dir"
+says 'read as zeros'
 [[ -e $dir/d/f1 ]] || fail "unguard left the guard"
 want 0 unguard "$dir"
 says 'no guard'

@@ -134,6 +134,14 @@ mkdir "$T_TMP/full/store"
 cat /dev/zero >"$T_TMP/full/fill" 2>/dev/null
 bad full 15 "full" "$T_TMP/full/store"
 ok "missing, file, foreign, read-only and full stores leave the guard"
+newdir told
+want 10 "does not exist" "$SPILLFS" "$T_TMP/no/store" "$D"
+t_ctl doctor >"$T_TMP/doctor.out" 2>&1
+grep -q "$D: only the guard is there" "$T_TMP/doctor.out" || fail "doctor: $(cat "$T_TMP/doctor.out")"
+unguard "$D"
+t_ctl doctor >"$T_TMP/doctor.out" 2>&1
+! grep -q "$D: only the guard is there" "$T_TMP/doctor.out" || fail "doctor after unguard: $(cat "$T_TMP/doctor.out")"
+ok "doctor tells of a guard that a start left"
 
 # ---- a store of ours -------------------------------------------------------------------------------------------------
 newdir main
