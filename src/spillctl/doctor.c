@@ -168,10 +168,15 @@ int do_doctor(const struct cli *c)
 		return fail(c, EXIT_SYSTEM, "%s", strerror(-err));
 	if (arg) {
 		dir = find_dir(&f, arg);
+		/* Asked only now: a mount that does not answer would not answer this either. */
+		if (!dir && !c->root) {
+			cleanup_free char *abs = target_resolve(arg);
+
+			dir = abs ? find_dir(&f, abs) : NULL;
+		}
 		if (!dir)
 			return fail(c, EXIT_NO_DAEMON,
-				    "%s: not a spillfs mount (say it as the mount table does)",
-				    arg);
+				    "%s: not a spillfs mount, nor a guard that one left", arg);
 	}
 	for (size_t i = 0; i < f.nmounts; i++) {
 		struct doctor_mount *m = &f.mounts[i];

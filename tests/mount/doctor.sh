@@ -216,6 +216,8 @@ t_check "boot" "$(level boot.mount)" OK
 t_check "overlay" "$(level mount.overlay)" OK
 [[ -z $(find "$dir" -name '.spillctl-probe*') ]] || fail "the probe left something behind"
 # no probe: nothing is written
+(cd "$(dirname "$dir")" && t_ctl doctor "./$(basename "$dir")" >"$T_TMP/relative" 2>&1)
+grep -q "$dir: " "$T_TMP/relative" || fail "doctor of a relative DIR: $(cat "$T_TMP/relative")"
 want 0 doctor --json -m "$dir" --root "$root"
 t_check "no probe" "$(level mount.overlay)" none
 
