@@ -51,13 +51,19 @@ node_mount()
 
 node_umount()
 {
-	local pid
+	local pid i
 	pid=$(node_main)
 	SPILLFS_UMOUNT_WAIT=60 "${BASH_SOURCE[0]%/*}/../umount.fuse.spillfs" "$NODE" || {
 		! command -v fuser >/dev/null || fuser -vm "$NODE" >&2
 		return 1
 	}
-	[ -z "$pid" ] || [ ! -d "/proc/$pid" ]
+	[ -n "$pid" ] || return 0
+	for ((i = 0; i < 600; i++)); do
+		[ -d "/proc/$pid" ] || return 0
+		sleep 0.1
+	done
+	echo "node: the daemon, pid $pid, does not end" >&2
+	return 1
 }
 
 node_used_pct()

@@ -78,12 +78,50 @@ kill -TERM "$(t_pid "$D")"
 t_until 20 test ! -e "$(t_run_dir "$D")/pid" || fail "SIGTERM does not end it"
 want 1 1 "SIGTERM"
 t_spillfs "$S" "$D"
+# A umount that writes down its calls, and runs $T_TMP/third after the third.
+mkdir "$T_TMP/bin"
+cat >"$T_TMP/bin/umount" <<-EOT
+	#!/bin/sh
+	echo x >>"$T_TMP/calls"
+	$(command -v umount) "\$@"
+	rc=\$?
+	[ "\$(wc -l <"$T_TMP/calls")" != 3 ] || . "$T_TMP/third"
+	exit \$rc
+EOT
+chmod +x "$T_TMP/bin/umount"
+helper() # THIRD DIR...: the helper with that umount
+{
+	echo "$1" >"$T_TMP/third"
+	: >"$T_TMP/calls"
+	shift
+	PATH=$T_TMP/bin:$PATH "$T_TOP/scripts/umount.fuse.spillfs" "$@" 9<&- 2>&1
+}
 exec 9<"$D/keep"
-out=$("$T_TOP/scripts/umount.fuse.spillfs" "$D" 2>&1)
+out=$(helper : "$D")
 t_check "umount.fuse.spillfs while a file is open" "$?:${out##* }" "32:busy."
-(sleep 0.3) & # it inherits the open file: as long as a statfs, and longer
+t_check "how often it tried" "$(wc -l <"$T_TMP/calls")" 10
 exec 9<&-
-"$T_TOP/scripts/umount.fuse.spillfs" "$D" -r || fail "umount.fuse.spillfs: exit $?" # as umount(8) calls it
+sleep 1000 9<"$D/keep" &
+holder=$!
+T_JOBS+=("$holder")
+out=$(helper "kill $holder; while kill -0 $holder 2>/dev/null; do sleep 0.05; done" "$D" -r) # -r: as systemd calls it
+t_check "umount.fuse.spillfs while a file is open for a moment" "$?:$out" 0:
+t_check "how often it tried" "$(wc -l <"$T_TMP/calls")" 4
+wait "$holder" 2>/dev/null
+[[ ! -e $(t_run_dir "$D")/pid ]] || fail "umount.fuse.spillfs did not wait for the daemon"
+want 1 1 "umount.fuse.spillfs after a while"
+t_spillfs "$S" "$D"
+# Another umount comes between: what lies on top then is the guard, which is not busy.
+sleep 1000 9<"$D/keep" &
+holder=$!
+T_JOBS+=("$holder")
+out=$(SPILLFS_UMOUNT_WAIT=0 helper "$(command -v umount) -l '$D'; kill $holder" "$D")
+want 1 1 "umount.fuse.spillfs beside another umount: $out"
+t_errno "Read-only file system" touch "$D/x"
+wait "$holder" 2>/dev/null
+t_until 20 test ! -e "$(t_run_dir "$D")/pid" || fail "the daemon does not end after a lazy umount"
+t_spillfs "$S" "$D"
+"$T_TOP/scripts/umount.fuse.spillfs" "$D" -r || fail "umount.fuse.spillfs: exit $?"
 [[ ! -e $(t_run_dir "$D")/pid ]] || fail "umount.fuse.spillfs did not wait for the daemon"
 want 1 1 "umount.fuse.spillfs"
 t_spillfs "$S" "$D"
