@@ -65,8 +65,8 @@ int hot_reopen(int fd, int flags);
  */
 int hot_chmod(int fd, mode_t mode);
 int hot_utimens(int fd, const struct timespec ts[2]);
-/* "/proc/self/fd/N" for calls that only know paths (xattrs); buf >= 32 bytes. Looking it up costs
- * more than most of them do: where there is a call with AT_EMPTY_PATH, that. */
+/* "/proc/self/fd/N" for calls that only know paths (xattrs); buf >= 32 bytes. The look-up costs
+ * more than most calls do: use AT_EMPTY_PATH where a call has it. */
 const char *hot_fd_path(int fd, char buf[32]);
 
 /* statvfs of the hot file system. */

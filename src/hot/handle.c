@@ -302,23 +302,19 @@ int hot_chmod(int fd, mode_t mode)
 	if (!atomic_load_explicit(&missing, memory_order_relaxed)) {
 		if (!syscall(SYS_fchmodat2, fd, "", mode, AT_EMPTY_PATH))
 			return 0;
-		if (errno != ENOSYS)
+		/* EPERM: a seccomp filter's way to say the same, or the file's; then so says chmod.
+		 */
+		if (errno != ENOSYS && errno != EPERM)
 			return -errno;
-		atomic_store_explicit(&missing, true, memory_order_relaxed);
+		if (errno == ENOSYS)
+			atomic_store_explicit(&missing, true, memory_order_relaxed);
 	}
 	return chmod(hot_fd_path(fd, path), mode) ? -errno : 0;
 }
 
 int hot_utimens(int fd, const struct timespec ts[2])
 {
-	char path[32];
-
-	if (!utimensat(fd, "", ts, AT_EMPTY_PATH)) /* user effect */
-		return 0;
-	if (errno != EINVAL) /* the flag is known from Linux 5.8 on */
-		return -errno;
-	/* user effect */
-	return utimensat(AT_FDCWD, hot_fd_path(fd, path), ts, 0) ? -errno : 0;
+	return utimensat(fd, "", ts, AT_EMPTY_PATH) ? -errno : 0; /* user effect */
 }
 
 int hot_reopen(int fd, int flags)

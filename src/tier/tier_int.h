@@ -63,8 +63,10 @@ enum {
 	NODE_PASSED = 1 << 12,
 	NODE_CLASSED = 1 << 11,     /* cls and layer are known: it was looked up by name */
 	NODE_SYNC_FAILED = 1 << 13, /* an fsync said so, see tier_fsync */
-	NODE_NO_CAPS = 1 << 15,     /* made by us and never given file capabilities */
-	NODE_META_NEW = 1 << 14,    /* metadata was changed during its recall: ctime is its own */
+	/* Made by us, and never given file capabilities through us. Where somebody gives it some by
+	 * another way (the disk mounted elsewhere), its next chown or truncate takes them off. */
+	NODE_NO_CAPS = 1 << 15,
+	NODE_META_NEW = 1 << 14, /* metadata was changed during its recall: ctime is its own */
 };
 
 struct node {
