@@ -82,6 +82,7 @@ struct doctor_mount {
 	char *dir;
 	char *source;         /* of the mount table */
 	bool guard_only;      /* only the guard is there */
+	bool guard_lost;      /* nor is that, although nobody ran spillctl unguard */
 	bool anchor_gone;     /* source is a loop device that has nothing attached */
 	uint64_t start_ticks; /* of the process that mounted it; 0: not known */
 	uint64_t nofile;      /* the daemon's soft limit of open files; 0: not known */

@@ -32,6 +32,11 @@ const struct mnt_entry *mnt_top(const struct mnt_table *t, const char *path);
 const struct mnt_entry *mnt_below(const struct mnt_table *t, const char *path);
 
 #define SPILLFS_FSTYPE "fuse.spillfs"
+/* What a guard is to be known by: a tmpfs of this source (it is the ext2's volume label too), or an
+ * ext2 on a loop device of RUN_IMAGE in the run directory. */
+#define GUARD_TMPFS_SOURCE "spillfs-guard"
+#define RUN_IMAGE          "guard.img"
+#define RUN_HOT            "hot" /* there: the hot bind, under a mount and under a guard */
 
 /* systemd-escape like: "/var/lib/docker" -> "var-lib-docker". Caller frees. */
 char *mnt_escape(const char *dir);

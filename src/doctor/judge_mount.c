@@ -294,6 +294,15 @@ void judge_mount(const struct doctor_facts *f, const struct doctor_mount *m,
 		judge_boot(f, m, r);
 		return;
 	}
+	if (m->guard_lost) {
+		found(r, "mount.state", DOCTOR_FAIL,
+		      "files that are spilled read as zeros there, and engines start on them",
+		      "stop what uses it and mount it again; spillctl unguard, if nothing is "
+		      "spilled",
+		      "%s: neither spillfs nor its guard is there", m->dir);
+		judge_boot(f, m, r);
+		return;
+	}
 	judge_seen(f, m, r);
 	if (m->asked && !m->answers) {
 		found(r, "mount.state", DOCTOR_FAIL,

@@ -72,7 +72,30 @@ static bool anchor_gone(struct look *l, const char *source)
 	return !look_exists(l, path);
 }
 
-/* Directories that were mounted once and now have only the guard. */
+/* As guard_is() of mnt, on what was read below the root. name: of the run directory. */
+static bool is_guard(struct look *l, const struct mnt_entry *e, const char *name)
+{
+	cleanup_free char *path = NULL, *file = NULL, *image = NULL;
+	size_t len;
+
+	if (!strcmp(e->fstype, "tmpfs"))
+		return !strcmp(e->source, GUARD_TMPFS_SOURCE);
+	if (strncmp(e->fstype, "ext", 3) || strncmp(e->source, "/dev/loop", 9) ||
+	    strchr(e->source + 5, '/') ||
+	    asprintf(&path, "/sys/block/%s/loop/backing_file", e->source + 5) < 0 ||
+	    look_read(l, path, 8192, &file, &len) || asprintf(&image, "/%s/" RUN_IMAGE, name) < 0)
+		return false;
+	return strstr(file, image) != NULL;
+}
+
+static bool hot_bind_there(const struct look *l, const char *run_dir, const char *name)
+{
+	cleanup_free char *path = NULL;
+
+	return asprintf(&path, "%s/%s/" RUN_HOT, run_dir, name) >= 0 && mnt_top(&l->mounts, path);
+}
+
+/* Directories that were started on and have no spillfs now. */
 static int guards(struct look *l, const char *run_dir)
 {
 	char **v;
@@ -93,12 +116,18 @@ static int guards(struct look *l, const char *run_dir)
 			continue;
 		dir[strcspn(dir, "\n")] = 0;
 		e = mnt_top(&l->mounts, dir);
-		if (!e || !strcmp(e->fstype, SPILLFS_FSTYPE))
+		if (e && !strcmp(e->fstype, SPILLFS_FSTYPE))
 			continue;
-		m = mount_add(l, dir, e->source);
+		bool guard = e && is_guard(l, e, v[i]);
+
+		if (!guard && !hot_bind_there(l, run_dir, v[i]))
+			continue;
+		m = mount_add(l, dir, e ? e->source : "");
 		r = m ? 0 : -ENOMEM;
-		if (m)
-			m->guard_only = true;
+		if (m) {
+			m->guard_only = guard;
+			m->guard_lost = !guard;
+		}
 	}
 	look_list_done(v, n);
 	return r;

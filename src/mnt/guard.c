@@ -211,6 +211,8 @@ int mnt_guard_up(const char *dir, char **ret_msg)
 	if (state == MNT_LIVE)
 		return fail(ret_msg, -EALREADY, "a spillfs is mounted on %s", dir);
 	r = run_dir_make(run);
+	if (!r) /* before the guard: whatever comes of this start, doctor finds the guard by it */
+		r = mnt_run_put(dir, "dir", dir);
 	if (r < 0)
 		return fail(ret_msg, r, "cannot make %s: %s", run, strerror(-r));
 	if (state == MNT_GUARDED) {

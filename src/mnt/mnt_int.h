@@ -6,13 +6,10 @@
 
 #include "spill/mnt.h"
 
-#define GUARD_TMPFS_SOURCE "spillfs-guard" /* also the ext2 volume label */
-#define GUARD_IMAGE_BYTES  (64u * 1024)
+#define GUARD_IMAGE_BYTES (64u * 1024)
 
-/* Names in the run directory. */
-#define RUN_HOT     "hot"
+/* Names in the run directory; RUN_HOT and RUN_IMAGE: mnt.h. */
 #define RUN_NOATIME "noatime" /* set on it by mnt_hot_noatime */
-#define RUN_IMAGE   "guard.img"
 
 /* image.c, pure: the guard's ext2, byte for byte. */
 void guard_image_build(uint8_t img[GUARD_IMAGE_BYTES], const uint8_t uuid[16]);

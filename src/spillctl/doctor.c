@@ -131,15 +131,44 @@ static void report_text(const struct cli *c, const struct doctor_report *r)
 		       r->count[DOCTOR_FAIL]);
 }
 
+/* arg made absolute, without ".", ".." and needless slashes, by its words alone: doctor is called
+ * because a mount does not answer. Caller frees. */
+static char *absolute(const char *arg)
+{
+	cleanup_free char *cwd = *arg == '/' ? NULL : getcwd(NULL, 0), *all = NULL;
+	char *out, *save = NULL;
+	size_t len = 0;
+
+	if ((*arg != '/' && !cwd) || asprintf(&all, "%s/%s", cwd ? cwd : "", arg) < 0)
+		return NULL;
+	out = malloc(strlen(all) + 2);
+	if (!out)
+		return NULL;
+	for (char *w = strtok_r(all, "/", &save); w; w = strtok_r(NULL, "/", &save)) {
+		if (!strcmp(w, "."))
+			continue;
+		if (!strcmp(w, "..")) {
+			while (len && out[--len] != '/')
+				;
+			continue;
+		}
+		out[len++] = '/';
+		memcpy(out + len, w, strlen(w));
+		len += strlen(w);
+	}
+	if (!len)
+		out[len++] = '/';
+	out[len] = 0;
+	return out;
+}
+
 /* DIR of the command line as the facts name it; NULL: there is none such. */
 static const char *find_dir(const struct doctor_facts *f, const char *arg)
 {
-	size_t len = strlen(arg);
+	cleanup_free char *dir = absolute(arg);
 
-	while (len > 1 && arg[len - 1] == '/')
-		len--;
-	for (size_t i = 0; i < f->nmounts; i++)
-		if (strlen(f->mounts[i].dir) == len && !strncmp(f->mounts[i].dir, arg, len))
+	for (size_t i = 0; dir && i < f->nmounts; i++)
+		if (!strcmp(f->mounts[i].dir, dir))
 			return f->mounts[i].dir;
 	return NULL;
 }
@@ -168,12 +197,6 @@ int do_doctor(const struct cli *c)
 		return fail(c, EXIT_SYSTEM, "%s", strerror(-err));
 	if (arg) {
 		dir = find_dir(&f, arg);
-		/* Asked only now: a mount that does not answer would not answer this either. */
-		if (!dir && !c->root) {
-			cleanup_free char *abs = target_resolve(arg);
-
-			dir = abs ? find_dir(&f, abs) : NULL;
-		}
 		if (!dir)
 			return fail(c, EXIT_NO_DAEMON,
 				    "%s: not a spillfs mount, nor a guard that one left", arg);
@@ -181,7 +204,7 @@ int do_doctor(const struct cli *c)
 	for (size_t i = 0; i < f.nmounts; i++) {
 		struct doctor_mount *m = &f.mounts[i];
 
-		if (m->guard_only || (dir && strcmp(dir, m->dir)))
+		if (m->guard_only || m->guard_lost || (dir && strcmp(dir, m->dir)))
 			continue;
 		ask_daemon(root, run_dir, m);
 		if (c->probe)

@@ -240,7 +240,8 @@ int target_mount(const struct cli *c, struct target *ret, char **ret_err)
 	if (code)
 		return code;
 	if (!m.n)
-		return say(ret_err, EXIT_NO_DAEMON, "no spillfs is mounted");
+		return say(ret_err, EXIT_NO_DAEMON,
+			   "no spillfs is mounted (spillctl doctor finds guards that are left)");
 	if (m.n > 1) {
 		all = mounts_text(&m);
 		return say(ret_err, EXIT_USAGE, "which mount? Say it with -m DIR%s",

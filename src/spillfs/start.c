@@ -286,12 +286,6 @@ int start_guard(struct start *s, struct outcome *o)
 			return -1;
 	} while (waited);
 	s->guarded = true;
-	/* Where the guard is all that comes of this start, doctor finds it by this. */
-	int r = mnt_run_put(s->cfg->dir, "dir", s->cfg->dir);
-
-	if (r < 0)
-		return outcome_set(o, EXIT_MOUNT, "%s: run directory: %s", s->cfg->dir,
-				   strerror(-r));
 	if (start_source(s, o) < 0)
 		return -1;
 	/* For what the check before the guard had to leave out. */

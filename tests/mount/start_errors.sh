@@ -140,7 +140,14 @@ t_ctl doctor >"$T_TMP/doctor.out" 2>&1
 grep -q "$D: only the guard is there" "$T_TMP/doctor.out" || fail "doctor: $(cat "$T_TMP/doctor.out")"
 unguard "$D"
 t_ctl doctor >"$T_TMP/doctor.out" 2>&1
-! grep -q "$D: only the guard is there" "$T_TMP/doctor.out" || fail "doctor after unguard: $(cat "$T_TMP/doctor.out")"
+grep -q " ok, .* warnings, " "$T_TMP/doctor.out" || fail "doctor: $(cat "$T_TMP/doctor.out")"
+! grep -q "guard is there" "$T_TMP/doctor.out" || fail "doctor after unguard: $(cat "$T_TMP/doctor.out")"
+newdir lost
+want 10 "does not exist" "$SPILLFS" "$T_TMP/no/store" "$D"
+umount "$D" || fail "umount of the guard"
+t_ctl doctor >"$T_TMP/doctor.out" 2>&1
+grep -q "$D: neither spillfs nor its guard is there" "$T_TMP/doctor.out" || fail "doctor: $(cat "$T_TMP/doctor.out")"
+umount "$(t_hot "$D")"
 ok "doctor tells of a guard that a start left"
 
 # ---- a store of ours -------------------------------------------------------------------------------------------------

@@ -382,7 +382,16 @@ TEST(crio_and_podman)
 TEST(mounts_guards_and_units)
 {
 	CHECK(node());
-	put("/proc/self/mountinfo", MOUNTS "50 22 7:1 / /var/lib/docker ro - ext2 /dev/loop1 ro\n");
+	put("/proc/self/mountinfo",
+	    MOUNTS "50 22 7:1 / /var/lib/docker ro - ext2 /dev/loop1 ro\n"
+		   "51 22 8:9 / /lost rw - ext4 /dev/sdb9 rw\n"
+		   "52 22 8:9 / /run/spillfs/lost/hot rw - ext4 /dev/sdb9 rw\n"
+		   "53 22 8:9 / /other rw - ext4 /dev/sdb9 rw\n"
+		   "54 22 0:9 / /thin ro - tmpfs spillfs-guard ro\n");
+	put("/run/spillfs/lost/dir", "/lost\n");
+	put("/run/spillfs/other/dir", "/other\n");
+	put("/run/spillfs/thin/dir", "/thin\n");
+	put("/sys/block/loop1/loop/backing_file", "/run/spillfs/var-lib-docker/guard.img\n");
 	put("/run/spillfs/var-lib-containerd/pid", "100\n");
 	put("/run/spillfs/var-lib-containerd/daemon", "101\n");
 	put("/run/spillfs/var-lib-containerd/dir", "/var/lib/containerd\n");
@@ -396,14 +405,18 @@ TEST(mounts_guards_and_units)
 	put("/var/lib/containerd/x", "");
 	put("/lib/systemd/system/containerd.service", "[Unit]\nAfter=network.target\n");
 	COLLECT(f);
-	CHECK_EQ(f.nmounts, 2);
+	CHECK_EQ(f.nmounts, 4);
 	CHECK_STR(f.mounts[0].dir, "/var/lib/containerd");
 	CHECK_EQ(f.mounts[0].start_ticks, 777);
 	CHECK_EQ(f.mounts[0].nofile, 1024);
 	CHECK(f.mounts[0].anchor_gone);
 	CHECK(!f.mounts[0].at_boot);
-	CHECK_STR(f.mounts[1].dir, "/var/lib/docker");
-	CHECK(f.mounts[1].guard_only);
+	CHECK_STR(f.mounts[1].dir, "/lost");
+	CHECK(f.mounts[1].guard_lost && !f.mounts[1].guard_only);
+	CHECK_STR(f.mounts[2].dir, "/thin");
+	CHECK(f.mounts[2].guard_only && !f.mounts[2].guard_lost);
+	CHECK_STR(f.mounts[3].dir, "/var/lib/docker");
+	CHECK(f.mounts[3].guard_only && !f.mounts[3].guard_lost);
 	const struct doctor_engine *e = engine(&f, ENGINE_CONTAINERD);
 	CHECK(e && e->unit && !e->unit_asserts && !e->unit_ordered);
 
@@ -597,6 +610,7 @@ TEST(one_thing_wrong_at_a_time)
 
 	WRONG("mount.state", DOCTOR_FAIL, m->answers = false);
 	WRONG("mount.state", DOCTOR_FAIL, m->guard_only = true);
+	WRONG("mount.state", DOCTOR_FAIL, m->guard_lost = true);
 	WRONG("mount.state", DOCTOR_FAIL, m->frozen = true);
 	WRONG("mount.state", DOCTOR_WARN, m->parked = (char *)"the store is full");
 	WRONG("mount.errors", DOCTOR_FAIL, m->errors = 1);
