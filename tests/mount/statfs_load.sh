@@ -82,6 +82,8 @@ for ((round = 1; round <= ROUNDS; round++)); do
 	echo "round $round: $line; load $(cut -d' ' -f1 /proc/loadavg) on $(nproc) CPUs"
 	v=${line#*p999_us=}
 	median+=("${v%% *}")
+	v=$(sed 's/.*p999_us=//; s/ .*//' "$T_TMP/watch.fair")
+	awk -v us="$v" 'BEGIN { exit !(us < 100000) }' || fail "for who waits for a CPU too the 99.9th percentile is $v us"
 	v=${line##*max_us=}
 	w=$(sed 's/.*max_us=//; s/ .*//' "$T_TMP/watch.fair")
 	awk -v us="$v" -v w="$w" 'BEGIN { exit !(us < 2000000 && w < 2000000) }' || fail "a statfs took $v or $w us: kubelet gives up after 2 s"

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * statwatch [-r] [-i INTERVAL_US] [-o FILE] DIR: call statfs(2) of DIR again and again until
- *SIGTERM or SIGINT, then say on one line what came of it:
+ * SIGTERM or SIGINT, then say on one line what came of it:
  *
  *	n, p50_us, p99_us, p999_us, max_us	how long it took
  *	first_avail, last_avail, min_avail	bytes
