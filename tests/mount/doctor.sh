@@ -50,7 +50,8 @@ proc()
 make_good_node()
 {
 	mkdir -p "$root"/{dev,var/lib/containerd,sys/block/loop0/loop}
-	touch "$root"/dev/{fuse,loop-control} "$root"/sys/block/loop0/loop/backing_file
+	touch "$root"/dev/{fuse,loop-control}
+	put sys/block/loop0/loop/backing_file <<</run/spillfs/var-lib-containerd/guard.img
 	put proc/sys/kernel/osrelease <<<6.12.1
 	put proc/filesystems <<<$'nodev\tfuse\nnodev\toverlay\n\text4'
 	put proc/self/mountinfo <<-X
@@ -178,6 +179,8 @@ wrong boot.mount FAIL 26
 sed -i 's/,x-systemd.before=[^ ]*//' "$root/etc/fstab"
 wrong boot.mount WARN 0
 sed -i '/fuse.spillfs/d' "$root/proc/self/mountinfo"
+wrong mount.state FAIL 26
+put proc/self/mountinfo <<<$'22 1 254:0 / / rw - ext4 /dev/vda rw\n42 22 254:0 /c /run/spillfs/var-lib-containerd/hot rw - ext4 /dev/vda rw'
 wrong mount.state FAIL 26
 rm -rf "$root/proc/self" "$root/run"
 wrong mount.none WARN 0
