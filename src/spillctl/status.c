@@ -55,7 +55,7 @@ static void print_files(const json_t *o)
 	if (logical && stored)
 		printf(", stored at %u%% of its size",
 		       percent(stored, logical + jnum2(o, "bytes", "premigrated")));
-	printf("\n  this mount %s spilled, %s recalled\n",
+	printf("\n  daemon     %s spilled, %s recalled since it started\n",
 	       fmt_size(jnum2(o, "bytes", "spilled_since_mount")),
 	       fmt_size(jnum2(o, "bytes", "recalled_since_mount")));
 }
@@ -172,7 +172,7 @@ int do_status(const struct cli *c)
 	put_safe(stdout, t.mount);
 	printf("  spillfs ");
 	put_safe(stdout, jstr(o, "version"));
-	printf(", mounted %s ago, pid %llu\n", fmt_span(jnum(o, "uptime_sec")),
+	printf(", daemon started %s ago, pid %llu\n", fmt_span(jnum(o, "uptime_sec")),
 	       (unsigned long long)jnum(o, "pid"));
 	print_space(o);
 	anchor_print(o);
