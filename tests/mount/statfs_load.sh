@@ -49,10 +49,10 @@ moved()
 	t_status "$DIR" '.bytes | "\(.spilled_since_mount) \(.recalled_since_mount)"'
 }
 median=()
-rt=(-r) limit=20000
+rt=(-r) limit=50000
 chrt -f 1 true 2>/dev/null || {
 	echo "no real-time priority for us on this machine: both wait for a CPU"
-	rt=() limit=50000
+	rt=() limit=100000
 }
 for ((round = 1; round <= ROUNDS; round++)); do
 	rm -f "$T_TMP/stop"
