@@ -354,9 +354,17 @@ static int new_store(struct start *s, struct outcome *o)
 static int resolve_store(struct start *s, struct outcome *o)
 {
 	char *real = realpath(s->cfg->store, NULL);
+	int r = real ? 0 : -errno;
+	struct hot_root root;
 
-	if (!real)
-		return outcome_errno(o, store_meaning, -errno, s->cfg->store);
+	if (r == -ENOENT && !hot_root_get(s->hot, &root)) /* an empty one would not do */
+		return outcome_set(
+			o, EXIT_STORE_MISSING,
+			"%s does not exist; mount the disk it is on, or name it where it is "
+			"now (files of %s may be in it)",
+			s->cfg->store, s->cfg->dir);
+	if (r)
+		return outcome_errno(o, store_meaning, r, s->cfg->store);
 	free(s->cfg->store);
 	s->cfg->store = real;
 	return 0;

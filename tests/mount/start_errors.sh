@@ -142,6 +142,15 @@ unguard "$D"
 t_ctl doctor >"$T_TMP/doctor.out" 2>&1
 grep -q " ok, .* warnings, " "$T_TMP/doctor.out" || fail "doctor: $(cat "$T_TMP/doctor.out")"
 ! grep -q "guard is there" "$T_TMP/doctor.out" || fail "doctor after unguard: $(cat "$T_TMP/doctor.out")"
+newdir used
+mkdir "$T_TMP/used-store"
+t_spillfs "$T_TMP/used-store" "$D"
+t_umount "$D"
+mv "$T_TMP/used-store" "$T_TMP/used-away"
+want 10 "does not exist; mount the disk it is on, or" "$SPILLFS" "$T_TMP/used-store" "$D"
+guarded "$D"
+unguard "$D"
+ok "a store that was there once is not to be made anew"
 newdir lost
 want 10 "does not exist" "$SPILLFS" "$T_TMP/no/store" "$D"
 umount "$D" || fail "umount of the guard"
