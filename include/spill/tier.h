@@ -292,7 +292,7 @@ enum tier_why_keeps { /* what keeps it from being spilled by itself */
 		      WHY_PINNED = 1 << 1,
 		      WHY_NO_LAYER = 1 << 2, /* in no image layer, and spill=layers */
 		      WHY_OPEN = 1 << 3,
-		      WHY_YOUNG = 1 << 4, /* no obstacle at the critical mark */
+		      WHY_YOUNG = 1 << 4, /* no obstacle when space is urgent */
 		      WHY_SMALL = 1 << 5,
 		      WHY_EMPTY = 1 << 6, /* no data in the hot tier */
 		      WHY_CAPABILITY = 1 << 7,
@@ -300,7 +300,7 @@ enum tier_why_keeps { /* what keeps it from being spilled by itself */
 		      WHY_TIMES = 1 << 9,  /* beyond what a marker can keep */
 		      WHY_NO_ID = 1 << 10, /* of another btrfs subvolume */
 		      WHY_DAMAGED = 1 << 11,
-		      WHY_RECALLED = 1 << 12, /* lately; no obstacle at the critical mark */
+		      WHY_RECALLED = 1 << 12, /* lately; no obstacle when space is urgent */
 		      WHY_EXCLUDED = 1 << 13, /* by exclude= */
 };
 struct tier_why {

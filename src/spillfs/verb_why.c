@@ -90,12 +90,12 @@ static void say_keeps(struct answer *a, struct daemon *d, const char *path,
 	if (w->keeps & WHY_YOUNG)
 		add(a, "young",
 		    "changed %s ago; min-age is %s (which does not count at the "
-		    "critical mark)",
+		    "critical mark, or when a writer waits)",
 		    span(w->age_ns, s[0]), span((int64_t)cfg->min_age_sec * 1000000000, s[1]));
 	if (w->keeps & WHY_RECALLED)
 		add(a, "recalled",
 		    "recalled %s ago; retain is %s (which does not count at the "
-		    "critical mark)",
+		    "critical mark, or when a writer waits)",
 		    span((clock_wall_ns() / 1000000000 - w->recalled_sec) * 1000000000, s[0]),
 		    span((int64_t)cfg->retain_sec * 1000000000, s[1]));
 	if (w->keeps & WHY_EXCLUDED)
@@ -175,8 +175,6 @@ VERB(why)
 		json_decref(a.reasons);
 		return verb_errno(ret_err, ret_code, err);
 	}
-	if (st.used_percent >= d->cfg->critical)
-		w.keeps &= ~(unsigned)(WHY_YOUNG | WHY_RECALLED);
 	if (is_spilled(&w)) {
 		decision = "spilled";
 		add(&a, "spilled",

@@ -3,6 +3,7 @@
  * spill_batch_add, all of them instead of the first that says no, and changes nothing.
  */
 #include "catalog.h"
+#include "rounds.h"
 
 #include <fcntl.h>
 #include <linux/fs.h>
@@ -96,5 +97,7 @@ int tier_why(struct tier *t, const char *path, struct tier_why *ret)
 		ret->keeps |= WHY_NO_FILE;
 	else if (ret->info.state == RES_RESIDENT || ret->info.state == RES_PREMIGRATED)
 		look_at_file(t, fd, &st, ret);
+	if (auto_urgent(t)) /* as policy_eligible() has it */
+		ret->keeps &= ~(unsigned)(WHY_YOUNG | WHY_RECALLED);
 	return 0;
 }

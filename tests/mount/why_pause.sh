@@ -31,6 +31,9 @@ t_spillfs "$store" "$dir" min-age=1h,min-size=4K
 echo tiny >"$lay/tiny"
 why "$lay/f1" stay young
 t_umount "$dir"
+t_spillfs "$store" "$dir" min-age=1h,min-size=4K,premigrate=1,low=1,high=2,critical=3 # 7 MB of 200 are above that
+why "$lay/f1" spill-later 'layer auto-off'
+t_umount "$dir"
 t_spillfs "$store" "$dir" min-age=0,min-size=4K
 why "$lay/f1" spill-later 'layer auto-off'
 why "$lay/tiny" stay small
