@@ -48,9 +48,8 @@ static int daemon_main(void *ctx, const struct life *l, struct report *rep, stru
 		size_t len = strlen(o->msg);
 
 		snprintf(o->msg + len, sizeof(o->msg) - len,
-			 " (%s stays under a read-only guard; spillctl unguard removes it if "
-			 "nothing "
-			 "is spilled)",
+			 " (%s stays under a read-only guard, which spillctl unguard removes if "
+			 "nothing is spilled)",
 			 dir ? dir : "DIR");
 	}
 	return r;
