@@ -15,6 +15,7 @@
 #define COLD       0.05f
 #define WANTED     256
 #define PAGE       512
+#define FLUSH_ROWS 4096
 #define USED_COLD  (1u << 31) /* in slot.layer: it was a stub then */
 #define EPOCH_2020 1577836800u
 
@@ -38,6 +39,7 @@ struct heats {
 	pthread_mutex_t lock;  /* leaf */
 	struct hrec *v;        /* open addressing; lock */
 	size_t cap, n;         /* lock */
+	unsigned sizes;        /* that v has had; lock */
 	uint64_t want[WANTED]; /* stubs worth a recall; lock */
 	size_t nwant;
 	pthread_mutex_t drain_lock; /* outside lock and the layers' */
@@ -94,6 +96,7 @@ static bool resize(struct heats *hs, size_t cap)
 	free(hs->v);
 	hs->v = v;
 	hs->cap = cap;
+	hs->sizes++;
 	return true;
 }
 
@@ -310,20 +313,15 @@ bool heats_want(struct tier *t, uint64_t *ret_node)
 /* ---- keeping ----------------------------------------------------------------------------------
  */
 
-int heats_flush(struct tier *t)
+/* The next changes from *at on, at most FLUSH_ROWS; what cooled down is emptied. [lock] */
+static size_t changes(const struct tier *t, uint32_t now, size_t *at, struct hrec *v,
+		      bool *ret_gone)
 {
 	struct heats *hs = t->heats;
-	uint32_t now = now_sec();
-	size_t live = 0, gone = 0;
-	int r = 0;
-
-	/* The changes are copied out, so that no request waits for the index. */
-	pthread_mutex_lock(&hs->lock);
-	struct hrec *v = malloc((hs->n ? hs->n : 1) * sizeof(*v));
 	size_t n = 0;
 
-	for (size_t i = 0; v && i < hs->cap; i++) {
-		struct hrec *h = &hs->v[i];
+	for (; *at < hs->cap && n < FLUSH_ROWS; ++*at) {
+		struct hrec *h = &hs->v[*at];
 
 		if (!id_of(h))
 			continue;
@@ -332,17 +330,29 @@ int heats_flush(struct tier *t)
 			h->h = (struct heat){0};
 			h->recalled = 0;
 			v[n++] = *h;
-			gone++;
-			continue;
-		}
-		live++;
-		if (h->dirty)
+			*ret_gone = true;
+		} else if (h->dirty) {
 			v[n++] = *h;
+		}
 		h->dirty = 0;
 	}
-	if (gone)
-		resize(hs, MIN(MAX(live + live / 2, TABLE_MIN), hs->cap));
-	pthread_mutex_unlock(&hs->lock);
+	return n;
+}
+
+/* Without what was emptied. [lock] */
+static void shrink(struct heats *hs)
+{
+	size_t live = 0;
+
+	for (size_t i = 0; i < hs->cap; i++)
+		live += id_of(&hs->v[i]) && (hs->v[i].h.used_sec || hs->v[i].recalled);
+	resize(hs, MIN(MAX(live + live / 2, TABLE_MIN), hs->cap));
+}
+
+static int write_rows(struct tier *t, const struct hrec *v, size_t n)
+{
+	int r = 0;
+
 	for (size_t i = 0; i < n && !r; i++) {
 		struct heat_row row = {
 			.node = id_of(&v[i]),
@@ -353,6 +363,35 @@ int heats_flush(struct tier *t)
 
 		r = row.used_sec || row.recalled_sec ? index_heat_set(t->ix, &row)
 						     : index_heat_del(t->ix, row.node);
+	}
+	return r;
+}
+
+int heats_flush(struct tier *t)
+{
+	struct heats *hs = t->heats;
+	struct hrec *v = malloc(FLUSH_ROWS * sizeof(*v));
+	uint32_t now = now_sec();
+	unsigned sizes = 0;
+	bool gone = false, more = v != NULL;
+	size_t at = 0;
+	int r = 0;
+
+	/* The changes are copied out, so that no request waits for the index; some at a time, as
+	 * all may be as much as the table. */
+	while (more && !r) {
+		pthread_mutex_lock(&hs->lock);
+		if (!at || sizes != hs->sizes) { /* moved: what is written is not dirty any more */
+			sizes = hs->sizes;
+			at = 0;
+		}
+		size_t n = changes(t, now, &at, v, &gone);
+
+		more = at < hs->cap;
+		if (!more && gone)
+			shrink(hs);
+		pthread_mutex_unlock(&hs->lock);
+		r = write_rows(t, v, n);
 	}
 	free(v);
 	return r;
