@@ -9,6 +9,10 @@
 #include <stdio.h>
 #include <sys/stat.h>
 
+#define TIDY_NS                                                                                    \
+	1000000000ull /* between two looks: partial files wait for their age, in seconds           \
+		       */
+
 struct listed {
 	struct hot_id *v;
 	size_t n, cap;
@@ -109,8 +113,10 @@ void overflow_tidy(struct tier *t)
 	struct listed l = {0};
 	int r = 0;
 
-	if (!store_overflow_files(t->store) || atomic_load(&t->frozen))
+	if (!store_overflow_files(t->store) || atomic_load(&t->frozen) ||
+	    clock_mono_ns() < t->tidy_ns)
 		return;
+	t->tidy_ns = clock_mono_ns() + TIDY_NS;
 	if (store_overflow_list(t->store, collect, &l))
 		l.n = 0;
 	for (size_t i = 0; i < l.n && !r && !atomic_load(&t->stop); i++) {

@@ -214,6 +214,7 @@ struct tier {
 	atomic_bool frozen;
 	unsigned premigrate_used; /* percent, when that was set; likewise */
 	uint64_t premigrate_ns;   /* no copies ahead of need before; auto_thread's */
+	uint64_t tidy_ns;         /* no look at partial files before; auto_thread's */
 	struct catalog *catalog;  /* what the last plan chose from, or NULL; auto_thread's */
 	char parked[160];         /* auto_lock */
 	uint64_t relief;          /* batches that freed space; auto_lock */
