@@ -12,6 +12,7 @@
  * io.containerd.content.v1.content/blobs/<alg>/<digest>; not its ingest/ containers-storage
  * overlay/<id>/diff (the "layer" of an entry in overlay-containers/containers.json is WRITABLE)
  * With every engine the upper directory of an overlay mounted now is WRITABLE, too (mount table).
+ * Docker and containers-storage mount by short links: <engine's directory>/l/<short>.
  */
 #ifndef SPILL_LAYERS_H
 #define SPILL_LAYERS_H
@@ -32,11 +33,13 @@ struct layer {
 	enum layer_engine engine;
 	enum layer_kind kind;
 	int64_t born_ns; /* mtime of the layer's directory or blob */
+	bool mounted;    /* an overlay mounted now has it: a container runs with it */
 };
 
 struct layer_set {
 	struct layer *v; /* ordered by key */
 	size_t n;
+	size_t mounted; /* of these */
 };
 
 /* Scan below rootfd. Missing engines are not an error. O(number of layers), not of files. */

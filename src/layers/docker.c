@@ -80,6 +80,8 @@ int docker_scan(struct scan *s, int dirfd, const char *path)
 		return -ENOMEM;
 	r = load_containers(s, dirfd, &d.containers);
 	if (r == 0)
+		r = overlays_resolve(&s->overlays, fd, d.path);
+	if (r == 0)
 		r = scan_each(fd, ".", add_layer, &d);
 	names_done(&d.containers);
 	return r;

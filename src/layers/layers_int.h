@@ -49,11 +49,15 @@ void names_sort(struct names *s);
 bool names_have(const struct names *s, const char *str);
 void names_done(struct names *s);
 
+struct overlays {
+	struct names uppers, lowers;
+};
+
 struct scan {
 	dev_t dev; /* of the root; mounts are not entered */
 	struct layer_set set;
 	size_t cap;
-	struct names uppers; /* overlay upper directories mounted now: containers at work */
+	struct overlays overlays; /* mounted now: containers at work */
 };
 
 /* Each looks for its own layout in the directory dirfd, which is path ("" for the root) below the
@@ -112,10 +116,17 @@ int bolt_find_bucket(const struct bolt *b, struct bolt_bucket k, const char *key
 		     struct bolt_bucket *ret);
 
 /* ---- mounts.c ---------------------------------------------------------------------------- */
-int uppers_load(struct names *ret);
-/* Is the directory with this key the upper directory of a mounted overlay? By the end of its path,
- * as the root's own path is not known here: a layer of the same name in another root may be taken
- * for it. */
-bool uppers_have(const struct names *uppers, const char *key);
+int overlays_load(struct overlays *ret);
+void overlays_done(struct overlays *o);
+/* Before any is asked about; again after names were added. */
+void overlays_sort(struct overlays *o);
+/* Where lower directories are given as links in the engine's directory (l/XXX below anchorfd, which
+ * is anchor below the root), find what they lead to. Sorts. */
+int overlays_resolve(struct overlays *o, int anchorfd, const char *anchor);
+/* Is the directory with this key the upper directory of a mounted overlay; has one it at all? By
+ * the end of its path, as the root's own path is not known here (and containerd gives some by their
+ * ends only): a layer of the same name in another root may be taken for it. */
+bool overlays_write(const struct overlays *o, const char *key);
+bool overlays_have(const struct overlays *o, const char *key);
 
 #endif

@@ -86,6 +86,8 @@ int podman_scan(struct scan *s, int dirfd, const char *path)
 		return -ENOMEM;
 	r = load_containers(s, dirfd, &p.containers);
 	if (r == 0)
+		r = overlays_resolve(&s->overlays, fd, p.path);
+	if (r == 0)
 		r = scan_each(fd, ".", add_layer, &p);
 	names_done(&p.containers);
 	return r;

@@ -65,8 +65,10 @@ int scan_add(struct scan *s, int dirfd, const char *name, const char *key, const
 		return scan_passes_over(-errno) ? 0 : -errno;
 	if (st.st_dev != s->dev || !(blob ? S_ISREG(st.st_mode) : S_ISDIR(st.st_mode)))
 		return 0;
-	if (!blob && (written || uppers_have(&s->uppers, key)))
+	if (!blob && (written || overlays_write(&s->overlays, key)))
 		l.kind = LAYER_WRITABLE;
+	l.mounted = !blob && overlays_have(&s->overlays, key);
+	s->set.mounted += l.mounted;
 	ts_to_ns(&st.st_mtim, &l.born_ns);
 	if (s->set.n == s->cap) {
 		size_t cap = s->cap ? s->cap * 2 : 64;
@@ -145,10 +147,11 @@ int layers_scan(int rootfd, struct layer_set *ret)
 	if (fstat(rootfd, &st) < 0)
 		return -errno;
 	s.dev = st.st_dev;
-	r = uppers_load(&s.uppers);
+	r = overlays_load(&s.overlays);
+	overlays_sort(&s.overlays);
 	if (r == 0)
 		r = visit(&s, rootfd, "", CLS_ROOT);
-	names_done(&s.uppers);
+	overlays_done(&s.overlays);
 	if (r < 0) {
 		layer_set_done(&s.set);
 		return r;

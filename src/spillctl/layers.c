@@ -23,6 +23,7 @@ static void add_row(struct table *t, const json_t *l, uint64_t now)
 	table_add(t, name ? name : "?");
 	table_add(t, jstr(l, "engine"));
 	table_add(t, jstr(l, "kind"));
+	table_add(t, json_is_true(json_object_get(l, "mounted")) ? "yes" : "-");
 	table_add(t, fmt_count(jnum(l, "files")));
 	table_add(t, fmt_size(jnum(l, "logical_bytes")));
 	table_add(t, fmt_size(jnum(l, "allocated_bytes")));
@@ -34,10 +35,10 @@ static void add_row(struct table *t, const json_t *l, uint64_t now)
 
 static void layers_print(const struct cli *c, const json_t *layers)
 {
-	static const char *const heads[] = {"LAYER",     "ENGINE", "KIND",          "FILES",
-					    "SIZE",      "HOT",    "FILES-SPILLED", "SPILLED",
-					    "LAST-USED", "PATH"};
-	cleanup_(table_done) struct table t = {.align = "<<<>>>>><<"};
+	static const char *const heads[] = {"LAYER",   "ENGINE",    "KIND", "RUNS",
+					    "FILES",   "SIZE",      "HOT",  "FILES-SPILLED",
+					    "SPILLED", "LAST-USED", "PATH"};
+	cleanup_(table_done) struct table t = {.align = "<<<<>>>>><<"};
 	size_t n = json_array_size(layers);
 	cleanup_free json_t **v = calloc(n + 1, sizeof(*v));
 	uint64_t now = (uint64_t)time(NULL);

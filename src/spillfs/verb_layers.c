@@ -16,12 +16,12 @@ static bool one_layer(void *ctx, const struct tier_layer *tl)
 		[LAYER_BLOB] = "blob",
 	};
 	json_t *o = json_pack(
-		"{s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o}", "engine", engines[tl->l->engine],
-		"kind", kinds[tl->l->kind], "files", verb_num(tl->size.files), "logical_bytes",
-		verb_num(tl->size.logical_bytes), "allocated_bytes",
-		verb_num(tl->size.allocated_bytes), "spilled_files", verb_num(tl->spilled_files),
-		"spilled_bytes", verb_num(tl->spilled_bytes), "last_used",
-		json_integer(tl->last_used_ns / 1000000000));
+		"{s:s, s:s, s:b, s:o, s:o, s:o, s:o, s:o, s:o}", "engine", engines[tl->l->engine],
+		"kind", kinds[tl->l->kind], "mounted", (int)tl->l->mounted, "files",
+		verb_num(tl->size.files), "logical_bytes", verb_num(tl->size.logical_bytes),
+		"allocated_bytes", verb_num(tl->size.allocated_bytes), "spilled_files",
+		verb_num(tl->spilled_files), "spilled_bytes", verb_num(tl->spilled_bytes),
+		"last_used", json_integer(tl->last_used_ns / 1000000000));
 
 	if (!o || ctl_name_put(o, "key", tl->l->key) || ctl_name_put(o, "name", tl->l->name)) {
 		json_decref(o);

@@ -197,6 +197,15 @@ e_step()
 	"$@" >"$out" 2>"$T_TMP/step.out" || fail "$E_WHERE: $what: $(tail -n 3 "$T_TMP/step.out" "$out" | cut -c1-1500)"
 }
 
+# Of a running container the layers are known: its own, which it writes to, and those of its image.
+e_check_mounted()
+{
+	[[ $E_WHERE == spillfs* ]] || return 0
+	"$SPILLCTL" layers --json -m "$T_TMP/hot" >"$T_TMP/layers" || fail "layers"
+	t_check "layers of the running container" \
+		"$(jq -r '[.[] | select(.mounted).kind] | unique | join(" ")' "$T_TMP/layers")" 'snapshot writable'
+}
+
 # e_scenario WHERE ROOT RUN OUT: leaves what containers saw in OUT, images in place and the engine running.
 e_scenario()
 {
@@ -208,6 +217,7 @@ e_scenario()
 	e_step "import" /dev/null x_load "$IMG_DIR/archives/odd.tar"
 	e_step "run" "$out/image" x_run spill/odd:1 sh /mnt/sum.sh
 	e_step "start a container" /dev/null x_up spill/odd:1 worker
+	e_check_mounted
 	e_step "exec, a working container" /dev/null x_exec worker sh /mnt/work.sh
 	e_step "exec" "$out/container" x_exec worker sh /mnt/sum.sh
 	e_step "commit" /dev/null x_commit worker spill/committed:1

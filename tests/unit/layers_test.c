@@ -324,50 +324,130 @@ TEST(damaged_metadata)
 	CHECK_EQ(layers_scan(-1, &s), -EBADF);
 }
 
-/* A running container of any engine shows in the mount table. */
-TEST(mounted_upper_is_writable)
+/* A running container of any engine shows in the mount table. fn: in a mount namespace of its own,
+ * the working directory is root, a directory m is there to be mounted on. Returns its exit code. */
+static int in_namespace(int root, int (*fn)(int root))
 {
-	cleanup_fd int root = new_root();
 	int status;
 	pid_t pid;
 
-	containerd_tree(root, "lib/containerd");
 	fflush(stdout);
 	pid = fork();
 	if (pid == 0) {
-		char dir[] = "lib/containerd/" SNAP "/snapshots", opt[4096], top[64];
-		struct layer_set s = {0};
-		const struct layer *l;
-
-		/* overlayfs wants an upper directory it can put xattrs and whiteouts on. */
 		if (fchdir(root) < 0 || unshare(CLONE_NEWNS) < 0 ||
 		    mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 || mkdir("m", 0700) < 0)
 			_exit(77);
-		snprintf(top, sizeof(top), "/proc/self/fd/%d", root);
-		cleanup_free char *path = realpath(top, NULL);
-
-		snprintf(opt, sizeof(opt),
-			 "lowerdir=%s/%s/27/fs:%s/%s/1/fs,upperdir=%s/%s/28/fs,"
-			 "workdir=%s/%s/28/work",
-			 path, dir, path, dir, path, dir, path, dir);
-		if (mount("overlay", "m", "overlay", 0, opt) < 0)
-			_exit(77);
-		if (layers_scan(root, &s) < 0)
-			_exit(1);
-		for (size_t i = 0; i < s.n; i++) {
-			bool upper = strstr(s.v[i].key, "/28/fs") != NULL;
-
-			if ((s.v[i].kind == LAYER_WRITABLE) != upper)
-				_exit(2);
-		}
-		l = layers_find(&s, "lib/containerd/" SNAP "/snapshots/28/fs/made");
-		_exit(l && l->kind == LAYER_WRITABLE ? 0 : 3);
+		_exit(fn(root));
 	}
-	CHECK_EQ(waitpid(pid, &status, 0), pid);
-	CHECK(WIFEXITED(status));
-	if (WEXITSTATUS(status) == 77)
+	return waitpid(pid, &status, 0) == pid && WIFEXITED(status) ? WEXITSTATUS(status) : 99;
+}
+
+/* Exactly the layers whose keys contain one of these are mounted. */
+static bool mounted_are(const struct layer_set *s, const char *const *parts, size_t n)
+{
+	size_t found = 0;
+
+	for (size_t i = 0; i < s->n; i++) {
+		bool want = false;
+
+		for (size_t k = 0; k < n; k++)
+			want |= strstr(s->v[i].key, parts[k]) != NULL;
+		if (s->v[i].mounted != want)
+			return false;
+		found += want;
+	}
+	return found == n && s->mounted == n;
+}
+
+static int containerd_mounted(int root)
+{
+	static const char *const all[] = {"/28/fs", "/27/fs", "/1/fs"};
+	char dir[] = "lib/containerd/" SNAP "/snapshots", opt[4096], top[64];
+	struct layer_set s = {0};
+	const struct layer *l;
+
+	snprintf(top, sizeof(top), "/proc/self/fd/%d", root);
+	cleanup_free char *path = realpath(top, NULL);
+
+	/* overlayfs wants an upper directory it can put xattrs and whiteouts on. */
+	snprintf(opt, sizeof(opt),
+		 "lowerdir=%s/%s/27/fs:%s/%s/1/fs,upperdir=%s/%s/28/fs,"
+		 "workdir=%s/%s/28/work",
+		 path, dir, path, dir, path, dir, path, dir);
+	if (mount("overlay", "m", "overlay", 0, opt) < 0)
+		return 77;
+	if (layers_scan(root, &s) < 0)
+		return 1;
+	for (size_t i = 0; i < s.n; i++)
+		if ((s.v[i].kind == LAYER_WRITABLE) != (strstr(s.v[i].key, "/28/fs") != NULL))
+			return 2;
+	l = layers_find(&s, "lib/containerd/" SNAP "/snapshots/28/fs/made");
+	if (!l || l->kind != LAYER_WRITABLE)
+		return 3;
+	return mounted_are(&s, all, ARRAY_SIZE(all)) ? 0 : 4;
+}
+
+/* As containerd does when the option would be too long. */
+static int relative_mounted(int root)
+{
+	static const char *const all[] = {"/27/fs", "/1/fs"};
+	struct layer_set s = {0};
+	char top[64], m[4096];
+
+	snprintf(top, sizeof(top), "/proc/self/fd/%d", root);
+	cleanup_free char *path = realpath(top, NULL);
+
+	snprintf(m, sizeof(m), "%s/m", path);
+	if (chdir("lib/containerd/" SNAP "/snapshots") ||
+	    mount("overlay", m, "overlay", 0, "lowerdir=27/fs:1/fs") < 0)
+		return 77;
+	if (layers_scan(root, &s) < 0)
+		return 1;
+	return mounted_are(&s, all, ARRAY_SIZE(all)) ? 0 : 4;
+}
+
+/* By short links, of two engines, with a space in the path; one link leads nowhere, and one is of
+ * nobody. */
+static int links_mounted(int root)
+{
+	static const char *const all[] = {D1, P2};
+	struct layer_set s = {0};
+
+	if (symlinkat("../" D1 "/diff", root, "a b/overlay2/l/UVTSGGUJJY5Z55KVI6SCGYE563") ||
+	    symlinkat("../" P2 "/diff", root, "podman/overlay/l/LT4LT4VYM4AYLAPITXVMGRCRYV") ||
+	    mkdirat(root, "other", 0755) || mkdirat(root, "other/l", 0755) ||
+	    mkdirat(root, "other/l/NONE", 0755))
+		return 5;
+	if (mount("overlay", "m", "overlay", 0,
+		  "lowerdir=a b/overlay2/l/UVTSGGUJJY5Z55KVI6SCGYE563:other/l/NONE:"
+		  "podman/overlay/l/LT4LT4VYM4AYLAPITXVMGRCRYV") < 0)
+		return 77;
+	if (layers_scan(root, &s) < 0)
+		return 1;
+	return mounted_are(&s, all, ARRAY_SIZE(all)) ? 0 : 4;
+}
+
+TEST(what_is_mounted)
+{
+	cleanup_fd int root = new_root(), again = new_root(), links = new_root();
+
+	containerd_tree(root, "lib/containerd");
+	containerd_tree(again, "lib/containerd");
+	docker_tree(links, "a b");
+	podman_tree(links, "podman");
+	int r = in_namespace(root, containerd_mounted);
+
+	if (r == 77)
 		SKIP("cannot mount an overlay here");
-	CHECK_EQ(WEXITSTATUS(status), 0);
+	CHECK_EQ(r, 0);
+	CHECK_EQ(in_namespace(again, relative_mounted), 0);
+	CHECK_EQ(in_namespace(links, links_mounted), 0);
+	/* Nothing is mounted: nothing is said to be. */
+	struct layer_set s = {0};
+
+	CHECK_EQ(layers_scan(links, &s), 0);
+	CHECK_EQ(s.mounted, 0);
+	layer_set_done(&s);
 }
 
 /* ---- find, class ------------------------------------------------------------------------- */
