@@ -73,6 +73,7 @@ enum {
 	POLICY_PINNED = 1,
 	POLICY_OPEN = 2,
 	POLICY_COPIED = 4, /* premigrated */
+	POLICY_ASLEEP = 8, /* in a layer that no running container has, while some run */
 };
 struct policy_file {
 	uint64_t bytes;        /* it takes in the hot tier */
@@ -86,7 +87,8 @@ struct policy_file {
 /* May it be moved by itself? */
 bool policy_eligible(const struct policy_rules *r, const struct policy_file *f, bool urgent);
 /* Is a goes-before b: blobs nobody reads, then layers, containers' own files, others; the coldest
- * first; of equally cold ones those that have their copy, then the one idle longest. */
+ * first (heat counts a tenth in a layer that is asleep); of equally cold ones those that have their
+ * copy, then the one idle longest. */
 uint64_t policy_key(const struct policy_file *f);
 
 struct policy_plan {

@@ -305,9 +305,9 @@ enum tier_why_keeps { /* what keeps it from being spilled by itself */
 };
 struct tier_why {
 	struct tier_info info;
-	unsigned keeps; /* enum tier_why_keeps */
-	int64_t age_ns; /* since the last change, of resident files */
-	bool in_layer;
+	unsigned keeps;        /* enum tier_why_keeps */
+	int64_t age_ns;        /* since the last change, of resident files */
+	bool in_layer, asleep; /* asleep: its layer is of no running container, but some run */
 	enum layer_kind layer_kind;
 	int64_t layer_used_ns;                /* wall clock */
 	uint64_t layers_total, layers_colder; /* used longer ago than its own */

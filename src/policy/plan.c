@@ -7,10 +7,12 @@
  */
 #include "spill/policy.h"
 
-#define BRIM_MAX    (UINT64_C(32) << 20)
-#define BRIM_SHARE  32 /* of small ones */
-#define ROOMY_MAX   (UINT64_C(512) << 20)
-#define ROOMY_SHARE 4
+/* What is replaced or scaled to zero was as hot as what runs. A share, for what runs every hour. */
+#define ASLEEP_SHARE 0.1f
+#define BRIM_MAX     (UINT64_C(32) << 20)
+#define BRIM_SHARE   32 /* of small ones */
+#define ROOMY_MAX    (UINT64_C(512) << 20)
+#define ROOMY_SHARE  4
 
 unsigned policy_used_percent(const struct statvfs *sv)
 {
@@ -73,6 +75,8 @@ uint64_t policy_key(const struct policy_file *f)
 
 	if (f->cls == POLICY_BLOB && heat >= 1) /* somebody does read it */
 		rank = POLICY_LAYER;
+	if (f->flags & POLICY_ASLEEP)
+		heat *= ASLEEP_SHARE;
 	/* Colder than a twentieth of one use is cold: then what is there already decides. */
 	if (heat < 0.05f)
 		heat = 0;

@@ -131,6 +131,10 @@ static const char *say_policy(struct answer *a, struct daemon *d, const struct t
 	if (w->used_sec)
 		add(a, "heat", "its heat is %.2f uses; it was used %s ago", (double)w->heat,
 		    span(MAX(clock_wall_ns() / 1000000000 - w->used_sec, 0) * 1000000000, s));
+	if (w->asleep)
+		add(a, "asleep",
+		    "no running container has its layer, others are running: its heat counts a "
+		    "tenth");
 	if (!st->auto_spill)
 		add(a, "auto-off", "automatic spilling is off (auto=off); spillctl spill does it");
 	else if (st->frozen)

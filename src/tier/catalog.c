@@ -199,6 +199,11 @@ static bool is_open(struct tier *t, uint64_t node)
 	return yes;
 }
 
+bool layer_asleep(const struct layer_set *set, const struct layer *l)
+{
+	return l && set->mounted && !l->mounted && l->kind != LAYER_BLOB;
+}
+
 static int add_file(void *ctx, int dirfd, const char *name, const struct stat *walked,
 		    const char *path)
 {
@@ -238,6 +243,7 @@ static int add_file(void *ctx, int dirfd, const char *name, const struct stat *w
 		.cls = class_of(l),
 		.flags = (uint8_t)((copies_have(&b->copies, node, &st) ? POLICY_COPIED : 0) |
 				   (is_open(t, node) ? POLICY_OPEN : 0) |
+				   (layer_asleep(b->set, l) ? POLICY_ASLEEP : 0) |
 				   (pin_keeps(t, path, NULL) || path_excluded(t->cfg, path)
 					    ? POLICY_PINNED
 					    : 0)),

@@ -29,5 +29,7 @@ void catalog_done(struct catalog *c);
 int catalog_spill(struct catalog *c, const struct policy_plan *p, struct work *k);
 /* By exclude=: a pattern matches the whole path below the root, a star also a slash. */
 bool path_excluded(const struct config *c, const char *path);
+/* No container runs with this layer of set, but some run. l NULL: no layer. */
+bool layer_asleep(const struct layer_set *set, const struct layer *l);
 
 #endif

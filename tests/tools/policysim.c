@@ -4,9 +4,10 @@
  * The trace comes first and knows nothing of policies: shared bases, a layer of dependencies that
  * is rebuilt now and then, builds by the working hours, deployments, scale to zero at night,
  * redeployment in the morning, a few roll-backs, and a scan of everything each night. Its numbers
- * were written down before the policy was tuned, and only the policy may change. At 7 GiB the
- * working set fits and the optimum fetches nothing, which no ratio can be made of: hence the
- * smaller tiers, with the same trace.
+ * were written down before the policy was tuned, and only the policy may change. (Which containers
+ * run, as the mount table shows it, was added later; nothing is read or written otherwise.) At 7
+ * GiB the working set fits and the optimum fetches nothing, which no ratio can be made of: hence
+ * the smaller tiers, with the same trace.
  *
  * The competitors share one rule: what an application reads and the hot tier does not have is
  * fetched from the store, whether it is kept or not. "fetched" is the sum of that; a scan's reads
@@ -74,7 +75,7 @@ struct sfile {
 struct slayer {
 	uint32_t first, n; /* files */
 };
-enum kind { WRITE, READ, SCAN };
+enum kind { WRITE, READ, SCAN, MOUNT, UMOUNT };
 struct event {
 	uint32_t t, file, pid, next; /* next: when an application reads it next */
 	uint8_t kind;
@@ -146,14 +147,32 @@ static void read_layer(uint32_t t, uint32_t l, bool build)
 #define BASES    4
 #define SERVICES 12
 #define IMAGES   6 /* of a service that may be rolled back to */
+#define EVENING  (20 * 3600 + 1800)
 struct image {
 	uint32_t base, deps, app;
 };
+/* From its start until the service is rolled out anew, or the evening; of its own, when it only
+ * tests or builds. */
+struct container {
+	uint32_t start, end, service;
+	struct image image;
+	bool rollout;
+};
+static struct container *conts;
+static size_t nconts, conts_cap;
 struct service {
 	uint32_t base, deps;
 	unsigned builds, nimages;
 	struct image image[IMAGES]; /* the newest last */
 };
+
+/* length: 0 until it is replaced. */
+static void contain(uint32_t t, uint32_t length, uint32_t service, const struct image *im,
+		    bool rollout)
+{
+	GROW(conts, nconts, conts_cap);
+	conts[nconts++] = (struct container){t, length ? t + length : NEVER, service, *im, rollout};
+}
 
 static void deploy(uint32_t t, const struct image *im)
 {
@@ -163,7 +182,7 @@ static void deploy(uint32_t t, const struct image *im)
 	read_layer(t + 4, im->app, false);
 }
 
-static void build(uint32_t t, struct service *s)
+static void build(uint32_t t, struct service *s, uint32_t no)
 {
 	next_pid++;
 	read_layer(t, s->base, true);
@@ -178,8 +197,16 @@ static void build(uint32_t t, struct service *s)
 	if (s->nimages == IMAGES)
 		memmove(s->image, s->image + 1, --s->nimages * sizeof(s->image[0]));
 	s->image[s->nimages++] = (struct image){s->base, s->deps, app};
-	deploy(t + 150, &s->image[s->nimages - 1]);                   /* its test */
-	deploy(t + 270 + rnd_below(1000), &s->image[s->nimages - 1]); /* and the roll-out */
+	const struct image *im = &s->image[s->nimages - 1];
+
+	deploy(t + 150, im); /* its test */
+
+	uint32_t rollout = t + 270 + rnd_below(1000);
+
+	deploy(rollout, im);
+	contain(t, 140, no, &(struct image){s->base, s->deps, s->deps}, false);
+	contain(t + 150, 100, no, im, false);
+	contain(rollout, 0, no, im, true);
 }
 
 static unsigned pick_service(void)
@@ -215,6 +242,31 @@ static int event_cmp(const void *pa, const void *pb)
 	return (int)a->kind - (int)b->kind;
 }
 
+static uint32_t end_of(const struct container *c)
+{
+	uint32_t day = START + 4 * 3600 + (c->start - START - 4 * 3600) / DAY * DAY;
+	uint32_t end = MIN(c->end, c->start < day ? day : day + EVENING);
+
+	for (size_t i = 0; i < nconts && c->end == NEVER; i++)
+		if (conts[i].rollout && conts[i].service == c->service && conts[i].start > c->start)
+			end = MIN(end, conts[i].start + 60);
+	return end;
+}
+
+/* What the mount table shows: the layers of the containers that run. */
+static void emit_mounts(void)
+{
+	for (size_t i = 0; i < nconts; i++) {
+		const struct container *c = &conts[i];
+		uint32_t layer[] = {c->image.base, c->image.deps, c->image.app}, end = end_of(c);
+
+		for (size_t k = 0; k < ARRAY_SIZE(layer); k++) {
+			emit(c->start, layer[k], 0, MOUNT);
+			emit(end, layer[k], 0, UMOUNT);
+		}
+	}
+}
+
 static void make_trace(unsigned days)
 {
 	static const unsigned base_mib[BASES] = {700, 350, 180, 120};
@@ -227,7 +279,7 @@ static void make_trace(unsigned days)
 	}
 	for (unsigned i = 0; i < SERVICES; i++) {
 		s[i].base = base[i % BASES];
-		build(START + 3600 + i * 600, &s[i]);
+		build(START + 3600 + i * 600, &s[i], i);
 	}
 	for (unsigned d = 0; d < days; d++) {
 		uint32_t day = START + 4 * 3600 + d * DAY; /* midnight */
@@ -235,23 +287,31 @@ static void make_trace(unsigned days)
 		unsigned n = weekend ? 4 : 25 + rnd_below(11);
 
 		scan(day + 2 * 3600);
-		for (unsigned i = 0; i < SERVICES; i++) /* after a night at zero */
+		for (unsigned i = 0; i < SERVICES; i++) { /* after a night at zero */
 			deploy(day + 7 * 3600 + 1800 + i * 30, &s[i].image[s[i].nimages - 1]);
+			contain(day + 7 * 3600 + 1800 + i * 30, 0, i, &s[i].image[s[i].nimages - 1],
+				true);
+		}
 		/* Builds by the clock; between them services are scaled up, some rolled back, to
 		 * images that are there by then. */
 		for (unsigned i = 0; i < n; i++) {
 			uint32_t slot = 11 * 3600 / n, t = day + 8 * 3600 + i * slot;
 
-			build(t + rnd_below(slot / 2), &s[pick_service()]);
+			unsigned no = pick_service();
+
+			build(t + rnd_below(slot / 2), &s[no], no);
 			for (unsigned k = 20 * (i + 1) / n - 20 * i / n; k; k--) {
 				struct service *v = &s[rnd_below(SERVICES)];
 				unsigned back = chance(100) ? rnd_below(v->nimages) : 0;
+				const struct image *im = &v->image[v->nimages - 1 - back];
+				uint32_t up = t + slot / 2 + 200 + rnd_below(slot / 2);
 
-				deploy(t + slot / 2 + 200 + rnd_below(slot / 2),
-				       &v->image[v->nimages - 1 - back]);
+				deploy(up, im);
+				contain(up, 0, (uint32_t)(v - s), im, false);
 			}
 		}
 	}
+	emit_mounts();
 	qsort(events, nevents, sizeof(*events), event_cmp);
 	uint32_t *next = malloc(nfiles * sizeof(*next));
 
@@ -260,6 +320,8 @@ static void make_trace(unsigned days)
 	for (size_t i = 0; i < nfiles; i++)
 		next[i] = NEVER;
 	for (size_t i = nevents; i-- > 0;) {
+		if (events[i].kind >= MOUNT)
+			continue;
 		if (events[i].t < files[events[i].file].born) /* the trace would be wrong */
 			abort();
 		events[i].next = next[events[i].file];
@@ -290,8 +352,9 @@ struct sim {
 	enum who who;
 	const struct policy_rules *r;
 	struct state *f;
-	uint32_t *layer_used;
-	uint64_t used; /* bytes */
+	uint32_t *layer_used, *mounts;
+	uint64_t used;    /* bytes */
+	unsigned mounted; /* of all layers */
 	struct result res;
 	struct heat_use_rec *ring;
 	size_t nring, ring_cap;
@@ -334,7 +397,9 @@ static size_t candidates(struct sim *s, uint32_t now)
 			.age_sec = now - f->written,
 			.recalled_sec = f->recalled ? now - f->recalled : UINT32_MAX,
 			.cls = files[i].blob ? POLICY_BLOB : POLICY_LAYER,
-			.flags = f->copied ? POLICY_COPIED : 0,
+			.flags = (uint8_t)((f->copied ? POLICY_COPIED : 0) |
+					   (s->mounted && !s->mounts[files[i].layer] ? POLICY_ASLEEP
+										     : 0)),
 		};
 	}
 	return n;
@@ -476,6 +541,14 @@ static void run(struct sim *s)
 
 	for (size_t k = 0; k < nevents; k++) {
 		const struct event *e = &events[k];
+
+		if (e->kind >= MOUNT) {
+			uint32_t *m = &s->mounts[e->file];
+
+			*m += e->kind == MOUNT ? 1 : -1u;
+			s->mounted += e->kind == MOUNT ? 1 : -1u;
+			continue;
+		}
 		struct state *f = &s->f[e->file];
 		bool miss = e->kind != WRITE && f->here < files[e->file].bytes;
 
@@ -531,13 +604,15 @@ static struct result compete(enum who who, const struct policy_rules *r)
 
 	s.f = calloc(nfiles, sizeof(*s.f));
 	s.layer_used = calloc(nlayers, sizeof(*s.layer_used));
+	s.mounts = calloc(nlayers, sizeof(*s.mounts));
 	s.pf = calloc(nfiles, sizeof(*s.pf));
 	s.pf_file = calloc(nfiles, sizeof(*s.pf_file));
-	if (!s.f || !s.layer_used || !s.pf || !s.pf_file)
+	if (!s.f || !s.layer_used || !s.mounts || !s.pf || !s.pf_file)
 		abort();
 	run(&s);
 	free(s.f);
 	free(s.layer_used);
+	free(s.mounts);
 	free(s.pf);
 	free(s.pf_file);
 	free(s.ring);

@@ -215,11 +215,14 @@ TEST(the_order)
 		file_of(POLICY_BLOB, 0, 0, 100),
 		file_of(POLICY_LAYER, POLICY_COPIED, 0, 10),
 		file_of(POLICY_LAYER, 0, 0, 4000000),
-		file_of(POLICY_LAYER, 0, 0.01f, 3000), /* as good as none */
-		file_of(POLICY_LAYER, 0, 0, 20),
+		file_of(POLICY_LAYER, 0, 0.01f, 3000),          /* as good as none */
+		file_of(POLICY_LAYER, POLICY_ASLEEP, 0.4f, 20), /* that is no more than */
+		file_of(POLICY_LAYER, 0, 0, 19),
+		file_of(POLICY_LAYER, POLICY_ASLEEP, 4, 100),
 		file_of(POLICY_LAYER, 0, 0.5f, 100),
 		file_of(POLICY_LAYER, 0, 1.5f, 100),
-		file_of(POLICY_BLOB, 0, 2, 100), /* somebody reads it */
+		file_of(POLICY_LAYER, POLICY_ASLEEP, 18, 100), /* it comes back every hour */
+		file_of(POLICY_BLOB, 0, 2, 100),               /* somebody reads it */
 		file_of(POLICY_LAYER, POLICY_COPIED, 40, 100),
 		file_of(POLICY_LAYER, 0, 1e30f, 100),
 		file_of(POLICY_WRITABLE, 0, 0, 100),
