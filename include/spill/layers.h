@@ -33,13 +33,13 @@ struct layer {
 	enum layer_engine engine;
 	enum layer_kind kind;
 	int64_t born_ns; /* mtime of the layer's directory or blob */
-	bool mounted;    /* an overlay mounted now has it: a container runs with it */
+	bool mounted;    /* an overlay mounted now has it: a container that runs, most often */
+	bool asleep;     /* none has, but its engine's directory has others that are mounted */
 };
 
 struct layer_set {
 	struct layer *v; /* ordered by key */
 	size_t n;
-	size_t mounted; /* of these */
 };
 
 /* Scan below rootfd. Missing engines are not an error. O(number of layers), not of files. */

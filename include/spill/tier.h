@@ -307,7 +307,7 @@ struct tier_why {
 	struct tier_info info;
 	unsigned keeps;        /* enum tier_why_keeps */
 	int64_t age_ns;        /* since the last change, of resident files */
-	bool in_layer, asleep; /* asleep: its layer is of no running container, but some run */
+	bool in_layer, asleep; /* asleep: see layers.h; and its layer was not used lately */
 	enum layer_kind layer_kind;
 	int64_t layer_used_ns;                /* wall clock */
 	uint64_t layers_total, layers_colder; /* used longer ago than its own */

@@ -71,7 +71,10 @@ static int add_algorithm(void *ctx, int dirfd, const char *name, unsigned char d
 
 int containerd_scan(struct scan *s, int dirfd, const char *path)
 {
+	size_t n = s->set.n;
 	int r = list(s, dirfd, path, SNAPSHOTTER_ANCHOR "/snapshots", add_snapshot);
 
+	if (r == 0)
+		r = overlays_tell(&s->overlays, dirfd, path, &s->set, n);
 	return r < 0 ? r : list(s, dirfd, path, CONTENT_ANCHOR "/blobs", add_algorithm);
 }

@@ -79,10 +79,12 @@ int docker_scan(struct scan *s, int dirfd, const char *path)
 	if (!below)
 		return -ENOMEM;
 	r = load_containers(s, dirfd, &d.containers);
-	if (r == 0)
-		r = overlays_resolve(&s->overlays, fd, d.path);
+	size_t n = s->set.n;
+
 	if (r == 0)
 		r = scan_each(fd, ".", add_layer, &d);
+	if (r == 0)
+		r = overlays_tell(&s->overlays, fd, d.path, &s->set, n);
 	names_done(&d.containers);
 	return r;
 }

@@ -49,8 +49,12 @@ void names_sort(struct names *s);
 bool names_have(const struct names *s, const char *str);
 void names_done(struct names *s);
 
+struct overlay {
+	struct names upper, lowers; /* upper: one, or none */
+};
 struct overlays {
-	struct names uppers, lowers;
+	struct overlay *v;
+	size_t n, cap;
 };
 
 struct scan {
@@ -117,16 +121,12 @@ int bolt_find_bucket(const struct bolt *b, struct bolt_bucket k, const char *key
 
 /* ---- mounts.c ---------------------------------------------------------------------------- */
 int overlays_load(struct overlays *ret);
+/* One line of a mount table, which is changed. */
+int overlays_parse(struct overlays *ret, char *line);
 void overlays_done(struct overlays *o);
-/* Before any is asked about; again after names were added. */
-void overlays_sort(struct overlays *o);
-/* Where lower directories are given as links in the engine's directory (l/XXX below anchorfd, which
- * is anchor below the root), find what they lead to. Sorts. */
-int overlays_resolve(struct overlays *o, int anchorfd, const char *anchor);
-/* Is the directory with this key the upper directory of a mounted overlay; has one it at all? By
- * the end of its path, as the root's own path is not known here (and containerd gives some by their
- * ends only): a layer of the same name in another root may be taken for it. */
-bool overlays_write(const struct overlays *o, const char *key);
-bool overlays_have(const struct overlays *o, const char *key);
+/* Say of the layers of one engine's directory (anchor below the root, and a descriptor of it),
+ * which are those of set from the one with this number on, which are mounted, WRITABLE, asleep. */
+int overlays_tell(const struct overlays *o, int anchorfd, const char *anchor, struct layer_set *set,
+		  size_t from);
 
 #endif

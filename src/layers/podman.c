@@ -85,10 +85,12 @@ int podman_scan(struct scan *s, int dirfd, const char *path)
 	if (!below)
 		return -ENOMEM;
 	r = load_containers(s, dirfd, &p.containers);
-	if (r == 0)
-		r = overlays_resolve(&s->overlays, fd, p.path);
+	size_t n = s->set.n;
+
 	if (r == 0)
 		r = scan_each(fd, ".", add_layer, &p);
+	if (r == 0)
+		r = overlays_tell(&s->overlays, fd, p.path, &s->set, n);
 	names_done(&p.containers);
 	return r;
 }

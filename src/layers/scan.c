@@ -65,10 +65,8 @@ int scan_add(struct scan *s, int dirfd, const char *name, const char *key, const
 		return scan_passes_over(-errno) ? 0 : -errno;
 	if (st.st_dev != s->dev || !(blob ? S_ISREG(st.st_mode) : S_ISDIR(st.st_mode)))
 		return 0;
-	if (!blob && (written || overlays_write(&s->overlays, key)))
+	if (written)
 		l.kind = LAYER_WRITABLE;
-	l.mounted = !blob && overlays_have(&s->overlays, key);
-	s->set.mounted += l.mounted;
 	ts_to_ns(&st.st_mtim, &l.born_ns);
 	if (s->set.n == s->cap) {
 		size_t cap = s->cap ? s->cap * 2 : 64;
@@ -148,7 +146,6 @@ int layers_scan(int rootfd, struct layer_set *ret)
 		return -errno;
 	s.dev = st.st_dev;
 	r = overlays_load(&s.overlays);
-	overlays_sort(&s.overlays);
 	if (r == 0)
 		r = visit(&s, rootfd, "", CLS_ROOT);
 	overlays_done(&s.overlays);

@@ -123,9 +123,7 @@ static const char *say_policy(struct answer *a, struct daemon *d, const struct t
 	char s[32];
 
 	if (w->in_layer)
-		add(a, "layer",
-		    "its layer was used %s ago; %llu of %llu layers longer ago, and "
-		    "go first",
+		add(a, "layer", "its layer was used %s ago; %llu of %llu layers longer ago",
 		    span(MAX(clock_wall_ns() - w->layer_used_ns, 0), s),
 		    (unsigned long long)w->layers_colder, (unsigned long long)w->layers_total);
 	if (w->used_sec)
@@ -133,8 +131,8 @@ static const char *say_policy(struct answer *a, struct daemon *d, const struct t
 		    span(MAX(clock_wall_ns() / 1000000000 - w->used_sec, 0) * 1000000000, s));
 	if (w->asleep)
 		add(a, "asleep",
-		    "no running container has its layer, others are running: its heat counts a "
-		    "tenth");
+		    "nothing that is mounted has its layer, as the engine's other containers have "
+		    "theirs: its heat counts a tenth");
 	if (!st->auto_spill)
 		add(a, "auto-off", "automatic spilling is off (auto=off); spillctl spill does it");
 	else if (st->frozen)

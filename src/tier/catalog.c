@@ -13,6 +13,7 @@
 
 #define NAMES_MAX UINT32_MAX
 #define ROWS_PAGE 256
+#define ASK_NS    1000000000ull
 
 /* ---- files that have their copy, by node id -------------------------------------------------- */
 
@@ -199,9 +200,32 @@ static bool is_open(struct tier *t, uint64_t node)
 	return yes;
 }
 
-bool layer_asleep(const struct layer_set *set, const struct layer *l)
+/* The number of l in the catalog; its files come one behind the other. */
+static int put_layer(struct catalog *c, const struct layer *l, uint32_t *ret)
 {
-	return l && set->mounted && !l->mounted && l->kind != LAYER_BLOB;
+	if (c->nlayers + 2 > c->layers_cap) {
+		size_t cap = c->layers_cap ? 2 * c->layers_cap : 64;
+		struct cat_layer *v = realloc(c->layers, cap * sizeof(*v));
+
+		if (!v)
+			return -ENOMEM;
+		c->layers = v;
+		c->layers_cap = cap;
+	}
+	if (!c->nlayers)
+		c->layers[c->nlayers++] = (struct cat_layer){0};
+	*ret = 0;
+	if (!l)
+		return 0;
+	*ret = (uint32_t)c->nlayers - 1;
+	if (*ret && !strcmp(c->names + c->layers[*ret].key, l->key))
+		return 0;
+	*ret = (uint32_t)c->nlayers;
+	c->layers[c->nlayers] = (struct cat_layer){0};
+	int r = put_name(c, l->key, strlen(l->key), &c->layers[c->nlayers].key);
+
+	c->nlayers += !r;
+	return r;
 }
 
 static int add_file(void *ctx, int dirfd, const char *name, const struct stat *walked,
@@ -224,6 +248,8 @@ static int add_file(void *ctx, int dirfd, const char *name, const struct stat *w
 	const struct layer *l = b->l ? b->l : layers_find(b->set, path);
 	int r = put_place(b->c, path);
 
+	if (!r)
+		r = put_layer(b->c, l, &b->c->at[b->c->n].layer);
 	if (r)
 		return r;
 	float heat =
@@ -243,7 +269,6 @@ static int add_file(void *ctx, int dirfd, const char *name, const struct stat *w
 		.cls = class_of(l),
 		.flags = (uint8_t)((copies_have(&b->copies, node, &st) ? POLICY_COPIED : 0) |
 				   (is_open(t, node) ? POLICY_OPEN : 0) |
-				   (layer_asleep(b->set, l) ? POLICY_ASLEEP : 0) |
 				   (pin_keeps(t, path, NULL) || path_excluded(t->cfg, path)
 					    ? POLICY_PINNED
 					    : 0)),
@@ -284,7 +309,43 @@ void catalog_done(struct catalog *c)
 	free(c->f);
 	free(c->at);
 	free(c->names);
+	free(c->layers);
 	*c = (struct catalog){0};
+}
+
+/* ---- what is asleep -------------------------------------------------------------------------- */
+
+bool layer_asleep(struct tier *t, const struct layer *l)
+{
+	/* A use says more than the mount table. */
+	int64_t used = layer_last_used(t, l);
+
+	return l->asleep && clock_wall_ns() - used >= (int64_t)t->cfg->retain_sec * 1000000000;
+}
+
+int catalog_ask(struct tier *t, struct catalog *c)
+{
+	struct layer_set set;
+
+	if (c->asked_ns && clock_mono_ns() - c->asked_ns < ASK_NS)
+		return 0;
+	int r = layers_scan(hot_root_fd(t->hot), &set);
+
+	if (r)
+		return r;
+	for (size_t i = 1; i < c->nlayers; i++) {
+		const struct layer *l = layers_find(&set, c->names + c->layers[i].key);
+
+		c->layers[i].asleep = l && layer_asleep(t, l);
+	}
+	layer_set_done(&set);
+	for (size_t i = 0; i < c->n; i++) {
+		c->f[i].flags &= (uint8_t)~POLICY_ASLEEP;
+		if (c->layers[c->at[i].layer].asleep)
+			c->f[i].flags |= POLICY_ASLEEP;
+	}
+	c->asked_ns = clock_mono_ns();
+	return 0;
 }
 
 /* ---- acting on a plan ------------------------------------------------------------------------ */

@@ -6,9 +6,9 @@
 
 #include "work.h"
 
-/* Where a file is: offsets into names. */
+/* Where a file is: offsets into names; the number of its layer, 0: none. */
 struct cat_name {
-	uint32_t dir, name;
+	uint32_t dir, name, layer;
 };
 
 /* About 70 bytes a file, and its name. */
@@ -18,6 +18,12 @@ struct catalog {
 	size_t n, cap;
 	char *names;
 	size_t names_len, names_cap;
+	struct cat_layer {
+		uint32_t key; /* offset into names */
+		bool asleep;
+	} * layers; /* the first is none */
+	size_t nlayers, layers_cap;
+	uint64_t asked_ns;          /* which layers are asleep; monotonic */
 	uint64_t built_ns, took_ns; /* monotonic */
 };
 
@@ -29,7 +35,9 @@ void catalog_done(struct catalog *c);
 int catalog_spill(struct catalog *c, const struct policy_plan *p, struct work *k);
 /* By exclude=: a pattern matches the whole path below the root, a star also a slash. */
 bool path_excluded(const struct config *c, const char *path);
-/* No container runs with this layer of set, but some run. l NULL: no layer. */
-bool layer_asleep(const struct layer_set *set, const struct layer *l);
+/* No container runs with it, though some run; nor was it used lately. */
+bool layer_asleep(struct tier *t, const struct layer *l);
+/* Before a plan: POLICY_ASLEEP, which changes whenever a container starts or ends. */
+int catalog_ask(struct tier *t, struct catalog *c);
 
 #endif

@@ -114,7 +114,7 @@ void overflow_tidy(struct tier *t)
 	int r = 0;
 
 	if (!store_overflow_files(t->store) || atomic_load(&t->frozen) ||
-	    clock_mono_ns() < t->tidy_ns)
+	    (clock_mono_ns() < t->tidy_ns && !space_waited_for(t)))
 		return;
 	t->tidy_ns = clock_mono_ns() + TIDY_NS;
 	if (store_overflow_list(t->store, collect, &l))

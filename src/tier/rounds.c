@@ -64,6 +64,8 @@ static int plan(struct tier *t, enum policy_act act, bool urgent, struct policy_
 	struct statvfs sv;
 	int r = hot_statfs(t->hot, &sv);
 
+	if (!r)
+		r = catalog_ask(t, t->catalog);
 	if (r)
 		return r;
 	uint64_t used = (uint64_t)(sv.f_blocks - sv.f_bfree) * sv.f_frsize;

@@ -22,7 +22,7 @@ static void look_at_layer(struct tier *t, struct tier_why *w)
 	if (own) {
 		w->in_layer = true;
 		w->layer_kind = own->kind;
-		w->asleep = layer_asleep(&set, own);
+		w->asleep = layer_asleep(t, own);
 		w->layer_used_ns = layer_last_used(t, own);
 		for (size_t i = 0; i < set.n; i++)
 			w->layers_colder += layer_last_used(t, &set.v[i]) < w->layer_used_ns;

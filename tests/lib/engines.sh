@@ -197,13 +197,23 @@ e_step()
 	"$@" >"$out" 2>"$T_TMP/step.out" || fail "$E_WHERE: $what: $(tail -n 3 "$T_TMP/step.out" "$out" | cut -c1-1500)"
 }
 
-# Of a running container the layers are known: its own, which it writes to, and those of its image.
+# e_check_mounted COUNT: the layers that are mounted are those that the mount table names for containers below the root,
+# and as many as that; none, when COUNT is 0.
 e_check_mounted()
 {
-	[[ $E_WHERE == spillfs* ]] || return 0
+	local n
+	[[ $E_WHERE == spillfs* ]] && ! t_plain || return 0
+	n=$(sed -n "s|.* - overlay .*lowerdir=\([^,]*\),upperdir=\($T_TMP/hot/[^,]*\).*|\1:\2|p" /proc/self/mountinfo |
+		tr : '\n' | sort -u | wc -l)
 	"$SPILLCTL" layers --json -m "$T_TMP/hot" >"$T_TMP/layers" || fail "layers"
-	t_check "layers of the running container" \
-		"$(jq -r '[.[] | select(.mounted).kind] | unique | join(" ")' "$T_TMP/layers")" 'snapshot writable'
+	t_check "layers that are mounted" "$(jq '[.[] | select(.mounted)] | length' "$T_TMP/layers")" "$n"
+	if (($1)); then
+		((n >= $1)) || fail "the mount table names $n layers only"
+		t_check "kinds of them" "$(jq -r '[.[] | select(.mounted).kind] | unique | join(" ")' "$T_TMP/layers")" \
+			'snapshot writable'
+	else
+		t_check "mounted layers without a container" "$n" 0
+	fi
 }
 
 # e_scenario WHERE ROOT RUN OUT: leaves what containers saw in OUT, images in place and the engine running.
@@ -217,7 +227,7 @@ e_scenario()
 	e_step "import" /dev/null x_load "$IMG_DIR/archives/odd.tar"
 	e_step "run" "$out/image" x_run spill/odd:1 sh /mnt/sum.sh
 	e_step "start a container" /dev/null x_up spill/odd:1 worker
-	e_check_mounted
+	e_check_mounted 3
 	e_step "exec, a working container" /dev/null x_exec worker sh /mnt/work.sh
 	e_step "exec" "$out/container" x_exec worker sh /mnt/sum.sh
 	e_step "commit" /dev/null x_commit worker spill/committed:1
@@ -226,6 +236,7 @@ e_scenario()
 	e_step "run of the built image" "$out/built" x_run spill/built:1 sh /mnt/sum.sh
 	e_step "exec again" "$out/container2" x_exec worker sh /mnt/sum.sh
 	e_step "remove the container" /dev/null x_down worker
+	e_check_mounted 0
 	e_step "remove an image" /dev/null x_rmi spill/committed:1
 	e_step "prune" /dev/null x_prune
 	e_step "images" "$out/images" x_images

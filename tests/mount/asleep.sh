@@ -13,7 +13,7 @@ dir=$T_TMP/hot store=$T_TMP/store out=$T_TMP/out
 t_fs ext4 200M "$dir"
 a=$(printf a | sha256sum | cut -d' ' -f1) b=$(printf b | sha256sum | cut -d' ' -f1)
 digest=$T_TMP/digest
-t_spillfs "$store" "$dir" auto=on,min-age=0,premigrate=0,low=25,high=30,critical=90,interval=1s,half-life=10m
+t_spillfs "$store" "$dir" auto=on,min-age=0,premigrate=0,low=25,high=30,critical=90,interval=1s,half-life=10m,retain=2s
 t_want 0 pause -m "$dir"
 mkdir -p "$dir/overlay2/"{"$a","$b"}/diff "$dir/overlay2/l"
 for i in {1..20}; do
@@ -38,6 +38,7 @@ t_check "why, of the other, when nothing runs" "$(reasons "$dir/overlay2/$b/diff
 mkdir "$T_TMP/merged"
 mount -t overlay -o "lowerdir=$dir/overlay2/l/AAAAAAAAAAAAAAAAAAAAAAAAAA:$T_TMP/merged" none "$T_TMP/merged" ||
 	fail "mount -t overlay"
+sleep 3
 t_check "why, of the one that runs" "$(reasons "$dir/overlay2/$a/diff/f1")" 'layer heat paused'
 t_check "why, of the other" "$(reasons "$dir/overlay2/$b/diff/f1")" 'layer heat asleep paused'
 t_want 0 resume -m "$dir"

@@ -245,8 +245,11 @@ static int event_cmp(const void *pa, const void *pb)
 
 static uint32_t end_of(const struct container *c)
 {
-	uint32_t day = START + 4 * 3600 + (c->start - START - 4 * 3600) / DAY * DAY;
-	uint32_t end = MIN(c->end, c->start < day ? day : day + EVENING);
+	uint32_t midnight = START + 4 * 3600;
+	uint32_t evening = c->start < midnight
+				   ? midnight
+				   : midnight + (c->start - midnight) / DAY * DAY + EVENING;
+	uint32_t end = MIN(c->end, evening);
 
 	for (size_t i = 0; i < nconts && c->end == NEVER; i++)
 		if (conts[i].rollout && conts[i].service == c->service && conts[i].start > c->start)
@@ -354,8 +357,7 @@ struct sim {
 	const struct policy_rules *r;
 	struct state *f;
 	uint32_t *layer_used, *mounts;
-	uint64_t used;    /* bytes */
-	unsigned mounted; /* of all layers */
+	uint64_t used; /* bytes */
 	struct result res;
 	struct heat_use_rec *ring;
 	size_t nring, ring_cap;
@@ -379,6 +381,13 @@ static void drop(struct sim *s, uint32_t i, uint64_t bytes)
 		s->f[i].copied = true; /* contents do not change: the object stays */
 }
 
+/* On every node something runs that is not in the trace: the night is no exception. */
+static bool asleep(const struct sim *s, const struct sfile *f, uint32_t now)
+{
+	return !f->blob && !s->mounts[f->layer] &&
+	       now - MAX(s->layer_used[f->layer], f->born) >= s->r->retain_sec;
+}
+
 static size_t candidates(struct sim *s, uint32_t now)
 {
 	size_t n = 0;
@@ -399,8 +408,7 @@ static size_t candidates(struct sim *s, uint32_t now)
 			.recalled_sec = f->recalled ? now - f->recalled : UINT32_MAX,
 			.cls = files[i].blob ? POLICY_BLOB : POLICY_LAYER,
 			.flags = (uint8_t)((f->copied ? POLICY_COPIED : 0) |
-					   (s->mounted && !s->mounts[files[i].layer] ? POLICY_ASLEEP
-										     : 0)),
+					   (asleep(s, &files[i], now) ? POLICY_ASLEEP : 0)),
 		};
 	}
 	return n;
@@ -547,7 +555,6 @@ static void run(struct sim *s)
 			uint32_t *m = &s->mounts[e->file];
 
 			*m += e->kind == MOUNT ? 1 : -1u;
-			s->mounted += e->kind == MOUNT ? 1 : -1u;
 			continue;
 		}
 		struct state *f = &s->f[e->file];

@@ -2,7 +2,7 @@
  * src/layers on trees that copy what Docker 20.10, containerd 1.6 and podman 4.3 really left on a
  * disk with one image of two layers and one container each.
  */
-#include "spill/layers.h"
+#include "../../src/layers/layers_int.h"
 
 #include <fcntl.h>
 #include <sched.h>
@@ -342,7 +342,8 @@ static int in_namespace(int root, int (*fn)(int root))
 	return waitpid(pid, &status, 0) == pid && WIFEXITED(status) ? WEXITSTATUS(status) : 99;
 }
 
-/* Exactly the layers whose keys contain one of these are mounted. */
+/* Exactly the layers whose keys contain one of these are mounted; the others of the same engine are
+ * asleep. */
 static bool mounted_are(const struct layer_set *s, const char *const *parts, size_t n)
 {
 	size_t found = 0;
@@ -352,17 +353,18 @@ static bool mounted_are(const struct layer_set *s, const char *const *parts, siz
 
 		for (size_t k = 0; k < n; k++)
 			want |= strstr(s->v[i].key, parts[k]) != NULL;
-		if (s->v[i].mounted != want)
+		if (s->v[i].mounted != want ||
+		    s->v[i].asleep != (!want && s->v[i].kind != LAYER_BLOB))
 			return false;
 		found += want;
 	}
-	return found == n && s->mounted == n;
+	return found == n;
 }
 
 static int containerd_mounted(int root)
 {
 	static const char *const all[] = {"/28/fs", "/27/fs", "/1/fs"};
-	char dir[] = "lib/containerd/" SNAP "/snapshots", opt[4096], top[64];
+	char dir[] = "zz9/containerd/" SNAP "/snapshots", opt[4096], top[64];
 	struct layer_set s = {0};
 	const struct layer *l;
 
@@ -381,7 +383,7 @@ static int containerd_mounted(int root)
 	for (size_t i = 0; i < s.n; i++)
 		if ((s.v[i].kind == LAYER_WRITABLE) != (strstr(s.v[i].key, "/28/fs") != NULL))
 			return 2;
-	l = layers_find(&s, "lib/containerd/" SNAP "/snapshots/28/fs/made");
+	l = layers_find(&s, "zz9/containerd/" SNAP "/snapshots/28/fs/made");
 	if (!l || l->kind != LAYER_WRITABLE)
 		return 3;
 	return mounted_are(&s, all, ARRAY_SIZE(all)) ? 0 : 4;
@@ -398,7 +400,7 @@ static int relative_mounted(int root)
 	cleanup_free char *path = realpath(top, NULL);
 
 	snprintf(m, sizeof(m), "%s/m", path);
-	if (chdir("lib/containerd/" SNAP "/snapshots") ||
+	if (chdir("zz9/containerd/" SNAP "/snapshots") ||
 	    mount("overlay", m, "overlay", 0, "lowerdir=27/fs:1/fs") < 0)
 		return 77;
 	if (layers_scan(root, &s) < 0)
@@ -427,12 +429,114 @@ static int links_mounted(int root)
 	return mounted_are(&s, all, ARRAY_SIZE(all)) ? 0 : 4;
 }
 
+/* ---- the mount table, as text */
+
+#define LINE "36 35 0:40 / /m rw,relatime shared:1 - overlay overlay rw,"
+#define LOW  "/v/zz9/containerd/" SNAP "/snapshots/"
+
+/* The layers of a containerd root under a table of these lines (NULL at the end): mounted "+",
+ * asleep
+ * "-", neither ".", in the order 1, 27, 28; those that are written to in capitals "W". */
+static void told(const char *const *lines, char out[4])
+{
+	static const char *const keys[] = {"1", "27", "28"};
+	struct layer_set set = {0};
+	struct overlays o = {0};
+	struct layer v[3];
+
+	for (size_t i = 0; i < 3; i++) {
+		char *key;
+
+		if (asprintf(&key, "zz9/containerd/" SNAP "/snapshots/%s/fs", keys[i]) < 0)
+			abort();
+		v[i] = (struct layer){.key = key, .kind = LAYER_SNAPSHOT};
+	}
+	set.v = v;
+	set.n = 3;
+	for (; *lines; lines++) {
+		char *line = strdup(*lines);
+
+		CHECK_EQ(overlays_parse(&o, line), 0);
+		free(line);
+	}
+	CHECK_EQ(overlays_tell(&o, -1, "zz9/containerd", &set, 0), 0);
+	overlays_done(&o);
+	for (size_t i = 0; i < 3; i++) {
+		out[i] = v[i].kind == LAYER_WRITABLE ? 'W'
+			 : v[i].mounted              ? '+'
+			 : v[i].asleep               ? '-'
+						     : '.';
+		free(v[i].key);
+	}
+	out[3] = 0;
+}
+
+TEST(mount_table)
+{
+	static const struct {
+		const char *lines[4], *want;
+	} t[] = {
+		{{"1 0 8:1 / / rw - ext4 /dev/sda1 rw\n"}, "..."},
+		{{LINE "lowerdir=" LOW "1/fs\n"}, "+--"},
+		{{LINE "lowerdir=" LOW "27/fs:" LOW "1/fs,upperdir=" LOW "28/fs,workdir=/w\n"},
+		 "++W"},
+		{{LINE "lowerdir=" LOW "1/fs,upperdir=" LOW "28/fs\n"}, "+-W"},
+		/* one by one; a colon is a colon there */
+		{{LINE "lowerdir+=" LOW "1/fs,lowerdir+=" LOW "27/fs,datadir+=/a:b\n"}, "++-"},
+		/* what goes before and behind; no newline at the end */
+		{{"36 35 0:40 / /m\\040x rw - overlay over\\040lay "
+		  "rw,context=\"u:r:t:s0\\054c1\",lowerdir=" LOW "1/fs,redirect_dir=on"},
+		 "+--"},
+		/* a container that has something we do not find: nobody knows what sleeps */
+		{{LINE "lowerdir=/tmp/ovl-idmapped8/0,upperdir=" LOW "28/fs\n"}, "..W"},
+		{{LINE "lowerdir=/tmp/ovl-idmapped8/0,upperdir=" LOW "28/fs\n",
+		  LINE "lowerdir=" LOW "1/fs\n"},
+		 "+.W"},
+		{{LINE "lowerdir=7:8,upperdir=" LOW "28/fs\n"}, "..W"},
+		/* somebody else's */
+		{{LINE "lowerdir=/else/snapshots/1/fs,upperdir=/else/snapshots/28/fs\n"}, "..."},
+		{{LINE "lowerdir=/v/xzz9/containerd/" SNAP "/snapshots/1/fs\n"}, "..."},
+		/* of their own names: a\:b, a\,b, and the end of the name only */
+		{{LINE "lowerdir=/a\\134:b/c:" LOW "1/fs\n"}, "+--"},
+		{{LINE "upperdir=/x\\134\\054" LOW "28/fs\n"}, "--W"},
+		{{LINE "lowerdir=27/fs::" LOW "1/fs\n"}, "++-"},
+		{{LINE "upperdir=28/fs,lowerdir=27/fs:1/fs\n"}, "++W"},
+		{{LINE "lowerdir=,upperdir=\n"}, "..."},
+		{{" - overlay \n"}, "..."},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(t); i++) {
+		char got[4];
+
+		told(t[i].lines, got);
+		if (strcmp(got, t[i].want))
+			printf("case %zu: %s, want %s\n", i, got, t[i].want);
+		CHECK(!strcmp(got, t[i].want));
+	}
+	/* As long as a chain of layers can make it. */
+	struct overlays o = {0};
+	size_t len = 0, cap = 1 << 20;
+	char *line = malloc(cap);
+
+	CHECK(line != NULL);
+	if (!line)
+		return;
+	len += (size_t)snprintf(line, cap, LINE "lowerdir=/x/0");
+	for (int i = 1; i < 2000; i++)
+		len += (size_t)snprintf(line + len, cap - len, ":/some/where/%d/fs", i);
+	CHECK_EQ(overlays_parse(&o, line), 0);
+	CHECK(o.n == 1 && o.v[0].lowers.n == 2000 && !o.v[0].upper.n);
+	CHECK(!strcmp(o.v[0].lowers.v[1999], "/some/where/1999/fs"));
+	overlays_done(&o);
+	free(line);
+}
+
 TEST(what_is_mounted)
 {
 	cleanup_fd int root = new_root(), again = new_root(), links = new_root();
 
-	containerd_tree(root, "lib/containerd");
-	containerd_tree(again, "lib/containerd");
+	containerd_tree(root, "zz9/containerd");
+	containerd_tree(again, "zz9/containerd");
 	docker_tree(links, "a b");
 	podman_tree(links, "podman");
 	int r = in_namespace(root, containerd_mounted);
@@ -446,7 +550,8 @@ TEST(what_is_mounted)
 	struct layer_set s = {0};
 
 	CHECK_EQ(layers_scan(links, &s), 0);
-	CHECK_EQ(s.mounted, 0);
+	for (size_t i = 0; i < s.n; i++)
+		CHECK(!s.v[i].mounted && !s.v[i].asleep);
 	layer_set_done(&s);
 }
 
