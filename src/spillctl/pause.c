@@ -120,8 +120,11 @@ static int waited(const struct waiting *w, int code, const json_t *o, const char
 			    json_is_true(json_object_get(o, "busy")) ? ", work is going on" : "",
 			    *parked ? "; spilling stands still: " : "", parked);
 	if (c->json)
-		print_json(json_pack("{s:i, s:b}", "used_percent", (int)used, "busy",
-				     (int)json_is_true(json_object_get(o, "busy"))));
+		print_json(json_pack("{s:i, s:b, s:O?}", "used_percent", (int)used, "busy",
+				     (int)json_is_true(json_object_get(o, "busy")), "parked",
+				     json_object_get(o, "parked")));
+	else if (*parked && !c->quiet) /* idle, but not done */
+		printf("the hot tier is at %u%%; spilling stands still: %s\n", used, parked);
 	return code;
 }
 

@@ -106,6 +106,17 @@ over()
 t_until 10 over || fail "the pause does not end"
 t_want 28 wait -m "$dir" --below 1 --timeout 1s
 t_want 0 wait -m "$dir" --below 90
+# What stands still is idle, too: it says so.
+t_data 8 9000000 >"$dir/outside2"
+parked()
+{
+	[[ $(t_status "$dir" .parked) != null ]]
+}
+t_until 20 parked || fail "nothing is left to spill, and it does not say so: $(t_ctl status "$dir")"
+t_want 0 wait -m "$dir" --timeout 60s
+t_says 'spilling stands still: what is left'
+t_want 0 wait --json -m "$dir" --timeout 60s
+t_check "parked" "$(jq -r '.parked | type' "$out")" string
 ok "resume, wait"
 t_ctl check -m "$dir" >"$out" 2>&1 || fail "check: $(cat "$out")"
 t_umount "$dir"
