@@ -77,7 +77,8 @@ uint64_t policy_key(const struct policy_file *f)
 		rank = POLICY_LAYER;
 	if (f->flags & POLICY_ASLEEP)
 		heat *= ASLEEP_SHARE;
-	/* Colder than a twentieth of one use is cold: then what is there already decides. */
+	/* Colder than a twentieth of one use is cold (half a use, in what sleeps): then what is
+	 * there already decides. */
 	if (heat < 0.05f)
 		heat = 0;
 	memcpy(&bits, &heat, sizeof(bits)); /* of positive floats, ordered as the numbers are */
