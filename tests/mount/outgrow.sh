@@ -5,17 +5,22 @@
 # file of three times the hot tier, made and written in one go, sparsely, and at random, in a plain directory of a
 # layer; meanwhile nobody waits in a create, and deletes get through. Says how fast it was beside the slower of the
 # store's disk and zstd -3.
+#
+# On a tier this small a file may not pass us by at all while there is pressure (policy_roomy), so tar is bound by one
+# request for every 6 KiB. With OUTGROW_MIB=7168 the hot tier has the size of the disks this is for; then only tar is
+# run, five times as much of it again, in 60 GB below $TMPDIR.
 . "$(dirname "$0")/../lib/lib.sh"
 t_init
 t_need_daemon
 t_need_tool fill treesum
 t_need zstd fio tar
 FILL=$T_BUILD/tools/fill
-HOT=200 # MiB
+HOT=${OUTGROW_MIB:-200}
+TAR=1000 # MiB, of what is unpacked again and again
 DIR=$T_TMP/hot STORE=$T_TMP/store
 LAYER=$DIR/overlay2/$(printf 'a%.0s' {1..64})/diff
 t_fs ext4 ${HOT}M "$DIR"
-t_fs ext4 2500M "$STORE"
+t_fs ext4 $((HOT * 25 / 2))M "$STORE"
 
 us()
 {
@@ -35,15 +40,15 @@ value() # NAME LINE
 
 # ---- what is written, and how fast it could be
 mkdir "$T_TMP/src"
-"$FILL" write -w 1 -s 4096:3000000 -z 50 -b $((HOT * 4 << 20)) "$T_TMP/src" 1 >/dev/null || fail "cannot make the files"
+"$FILL" write -w 1 -s 4096:3000000 -z 50 -b $((TAR * 4 / 5 << 20)) "$T_TMP/src" 1 >/dev/null || fail "cannot make the files"
 mkdir "$T_TMP/src/small"
 for i in {1..1500}; do
 	echo "$i" >"$T_TMP/src/small/$i"
 done
-"$FILL" write -w 1 -s 30000000 -z 50 -b $((HOT << 20)) "$T_TMP/src/small" 3 >/dev/null || fail "cannot make the files"
+"$FILL" write -w 1 -s 30000000 -z 50 -b $((TAR / 5 << 20)) "$T_TMP/src/small" 3 >/dev/null || fail "cannot make the files"
 tar -C "$T_TMP/src" -cf "$T_TMP/src.tar" . || fail tar
 bytes=$(stat -c %s "$T_TMP/src.tar")
-((bytes >= 5 * HOT << 20)) || fail "only $bytes bytes"
+((bytes >= TAR << 20)) || fail "only $bytes bytes"
 cat "$T_TMP/src.tar" >/dev/null
 a=$(us)
 zstd -q -3 -T0 -c "$T_TMP/src.tar" >/dev/null || fail zstd
@@ -76,7 +81,6 @@ t_spillfs "$STORE/s" "$DIR" auto=on,interval=1s
 mkdir -p "$LAYER"
 
 # ---- tar x of five times the hot tier, and somebody who makes and deletes files meanwhile
-disk_before=$(disk)
 mkdir "$DIR/other"
 names()
 {
@@ -95,19 +99,30 @@ names()
 }
 t_bg names
 names=$!
-a=$(us)
-tar -C "$LAYER" -xf "$T_TMP/src.tar" || fail "tar x of 5 times the hot tier"
-b=$(us)
+rounds=$((5 * HOT / TAR + !!(5 * HOT % TAR)))
+for ((i = 1; i <= rounds; i++)); do
+	mkdir "$LAYER/$i"
+	disk_before=$(disk)
+	a=$(us)
+	tar -C "$LAYER/$i" -xf "$T_TMP/src.tar" || fail "tar x of 5 times the hot tier, part $i of $rounds"
+	b=$(us)
+	told "tar x of $((bytes >> 20)) MiB into a hot tier of $HOT MiB, $i of $rounds" "$bytes" "$a" "$b"
+done
 : >"$T_TMP/names.stop"
 wait "$names" || fail "a create or a delete failed meanwhile"
 read -r most n <"$T_TMP/names.most"
-told "tar x of $((bytes >> 20)) MiB into a hot tier of $HOT MiB" "$bytes" "$a" "$b"
 echo "meanwhile $n files were made and deleted, the slowest of these took $((most / 1000)) ms"
 ((most < 5000000)) || fail "a create or a delete took $((most / 1000)) ms"
-"$FILL" verify -z 50 "$LAYER" 1 >"$T_TMP/verify" || fail "not as written: $(head -n 3 "$T_TMP/verify")"
-"$FILL" verify -z 50 "$LAYER/small" 3 >"$T_TMP/verify" || fail "not as written: $(head -n 3 "$T_TMP/verify")"
-diff -r "$T_TMP/src/small" "$LAYER/small" >/dev/null || fail "the small files differ"
+for ((i = 1; i <= rounds; i++)); do
+	"$FILL" verify -z 50 "$LAYER/$i" 1 >"$T_TMP/verify" || fail "not as written: $(head -n 3 "$T_TMP/verify")"
+	"$FILL" verify -z 50 "$LAYER/$i/small" 3 >"$T_TMP/verify" || fail "not as written: $(head -n 3 "$T_TMP/verify")"
+	diff -r "$T_TMP/src/small" "$LAYER/$i/small" >/dev/null || fail "the small files differ"
+done
 ok "tar x of five times the hot tier"
+if [[ -n ${OUTGROW_MIB:-} ]]; then
+	t_umount "$DIR"
+	exit 0
+fi
 rm -rf "${LAYER:?}"/* || fail "cannot delete"
 
 # ---- many writers
