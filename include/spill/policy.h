@@ -73,7 +73,7 @@ enum {
 	POLICY_PINNED = 1,
 	POLICY_OPEN = 2,
 	POLICY_COPIED = 4, /* premigrated */
-	POLICY_ASLEEP = 8, /* in a layer that no running container has, though some run */
+	POLICY_ASLEEP = 8, /* its layer is: see layers.h */
 };
 struct policy_file {
 	uint64_t bytes;        /* it takes in the hot tier */

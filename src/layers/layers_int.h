@@ -55,6 +55,7 @@ struct overlay {
 struct overlays {
 	struct overlay *v;
 	size_t n, cap;
+	bool incomplete; /* a table could not be read */
 };
 
 struct scan {

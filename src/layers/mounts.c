@@ -6,7 +6,7 @@
  * The table does not show everything: engines in a mount namespace of their own, fuse-overlayfs,
  * layers by descriptors (containers-storage, when there are many) or through an id-mapped mount
  * (containerd with user namespaces). So nothing of an engine's directory is said to be asleep
- * unless something of it is mounted, and all of what is mounted was found.
+ * unless a container of it is mounted, and all that its overlays name was found.
  */
 #include "layers_int.h"
 
@@ -19,7 +19,8 @@ static size_t unescape(char *s, size_t len)
 	char *out = s, *p = s, *end = s + len;
 
 	while (p < end) {
-		if (*p == '\\' && end - p >= 4 && p[1] >= '0' && p[1] <= '3') {
+		if (*p == '\\' && end - p >= 4 && p[1] >= '0' && p[1] <= '3' && p[2] >= '0' &&
+		    p[2] <= '7' && p[3] >= '0' && p[3] <= '7') {
 			*out++ = (char)((p[1] - '0') << 6 | (p[2] - '0') << 3 | (p[3] - '0'));
 			p += 4;
 		} else {
@@ -110,10 +111,13 @@ static int add_table(struct overlays *ret, const char *path)
 	size_t cap = 0;
 	int r = 0;
 
-	if (!f)
-		return 0; /* nothing to learn here; files in use are still left alone */
+	if (!f) {
+		ret->incomplete = true; /* files in use are still left alone */
+		return 0;
+	}
 	while (r == 0 && getline(&line, &cap, f) > 0)
 		r = overlays_parse(ret, line);
+	ret->incomplete |= ferror(f) != 0;
 	free(line);
 	fclose(f);
 	return r;
@@ -176,8 +180,8 @@ struct sorted {
 	size_t n;
 };
 
-/* By the end of its path, as the root's own path is not known here, and engines give some by their
- * ends only: a layer of the same name in another root may be taken for it. */
+/* By the end of its path, as the root that we see is a mount of our own, and engines give some by
+ * their ends only: a layer of the same name in another root may be taken for it. */
 static struct layer *find(const struct sorted *s, const char *dir)
 {
 	size_t lo = 0, hi = s->n;
@@ -223,8 +227,10 @@ static struct layer *find_lower(const struct sorted *s, int anchorfd, const char
 int overlays_tell(const struct overlays *o, int anchorfd, const char *anchor, struct layer_set *set,
 		  size_t from)
 {
-	struct sorted s = {.v = malloc((set->n - from + 1) * sizeof(*s.v))};
-	bool some = false, unknown = false;
+	if (set->n == from) /* as in most directories near the root */
+		return 0;
+	struct sorted s = {.v = malloc((set->n - from) * sizeof(*s.v))};
+	bool some = false, unknown = o->incomplete;
 
 	if (!s.v)
 		return -ENOMEM;
@@ -233,7 +239,7 @@ int overlays_tell(const struct overlays *o, int anchorfd, const char *anchor, st
 	qsort(s.v, s.n, sizeof(*s.v), by_tail);
 	for (size_t i = 0; i < o->n; i++) {
 		struct layer *up = o->v[i].upper.n ? find(&s, o->v[i].upper.v[0]) : NULL;
-		bool lost = false;
+		bool ours = up, lost = false;
 
 		if (up) {
 			up->kind = LAYER_WRITABLE;
@@ -243,11 +249,11 @@ int overlays_tell(const struct overlays *o, int anchorfd, const char *anchor, st
 			struct layer *l = find_lower(&s, anchorfd, anchor, o->v[i].lowers.v[k]);
 
 			if (l)
-				l->mounted = some = true;
+				l->mounted = ours = true;
 			else
 				lost = true;
 		}
-		unknown |= up && lost;
+		unknown |= ours && lost;
 	}
 	for (size_t i = 0; i < s.n; i++)
 		s.v[i]->asleep = some && !unknown && !s.v[i]->mounted;

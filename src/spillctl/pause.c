@@ -123,7 +123,7 @@ static int waited(const struct waiting *w, int code, const json_t *o, const char
 		print_json(json_pack("{s:i, s:b, s:O?}", "used_percent", (int)used, "busy",
 				     (int)json_is_true(json_object_get(o, "busy")), "parked",
 				     json_object_get(o, "parked")));
-	else if (*parked && !c->quiet) /* idle, but not done */
+	else if (*parked && !w->below && !c->quiet) /* idle, but not done */
 		printf("the hot tier is at %u%%; spilling stands still: %s\n", used, parked);
 	return code;
 }

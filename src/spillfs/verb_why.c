@@ -131,8 +131,9 @@ static const char *say_policy(struct answer *a, struct daemon *d, const struct t
 		    span(MAX(clock_wall_ns() / 1000000000 - w->used_sec, 0) * 1000000000, s));
 	if (w->asleep)
 		add(a, "asleep",
-		    "nothing that is mounted has its layer, as the engine's other containers have "
-		    "theirs: its heat counts a tenth");
+		    "no mounted overlay has its layer, though others of its engine are mounted, "
+		    "and it was not used for %s: its heat counts a tenth",
+		    span((int64_t)d->cfg->retain_sec * 1000000000, s));
 	if (!st->auto_spill)
 		add(a, "auto-off", "automatic spilling is off (auto=off); spillctl spill does it");
 	else if (st->frozen)

@@ -159,9 +159,11 @@ void *auto_main(void *arg)
 			continue;
 		}
 		if (pause_active(t)) {
-			park(t, "paused; spillctl resume ends it");
+			int64_t left = (tier_paused(t) - clock_wall_ns()) / 1000000 + 1;
+
+			park(t, PAUSED_TEXT);
 			hopeless(t);
-			auto_pause(t, PARK_MS);
+			auto_pause(t, (unsigned)MIN(MAX(left, 1), PARK_MS));
 			continue;
 		}
 		if (!auto_urgent(t) && policy_decide(&rules, used, running) != POLICY_SPILL) {

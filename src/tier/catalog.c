@@ -276,6 +276,49 @@ static int add_file(void *ctx, int dirfd, const char *name, const struct stat *w
 	return 0;
 }
 
+/* ---- what is asleep -------------------------------------------------------------------------- */
+
+bool layer_asleep(struct tier *t, const struct layer *l)
+{
+	/* A use says more than the mount table. */
+	return l->asleep &&
+	       clock_wall_ns() - layer_last_used(t, l) >= (int64_t)t->cfg->retain_sec * 1000000000;
+}
+
+static void set_asleep(struct tier *t, struct catalog *c, const struct layer_set *set)
+{
+	for (size_t i = 1; i < c->nlayers; i++) {
+		const struct layer *l = layers_find(set, c->names + c->layers[i].key);
+
+		c->layers[i].asleep = l && layer_asleep(t, l);
+	}
+	for (size_t i = 0; i < c->n; i++) {
+		c->f[i].flags &= (uint8_t)~POLICY_ASLEEP;
+		if (c->layers[c->at[i].layer].asleep)
+			c->f[i].flags |= POLICY_ASLEEP;
+	}
+	c->asked_ns = clock_mono_ns();
+}
+
+void catalog_ask(struct tier *t, struct catalog *c)
+{
+	uint64_t start = clock_mono_ns();
+	struct layer_set set;
+
+	if (start - c->asked_ns < MAX(ASK_NS, 20 * c->ask_took_ns))
+		return;
+	int r = layers_scan(hot_root_fd(t->hot), &set);
+
+	if (r) { /* a worse choice, nothing else */
+		log_debug("which layers are asleep: %s", strerror(-r));
+		c->asked_ns = start;
+		return;
+	}
+	set_asleep(t, c, &set);
+	layer_set_done(&set);
+	c->ask_took_ns = c->asked_ns - start;
+}
+
 int catalog_build(struct tier *t, struct catalog *ret)
 {
 	struct layer_set set = {0};
@@ -296,6 +339,8 @@ int catalog_build(struct tier *t, struct catalog *ret)
 			r = 0;
 	}
 	free(b.copies.v);
+	if (!r)
+		set_asleep(t, ret, &set);
 	layer_set_done(&set);
 	ret->built_ns = clock_mono_ns();
 	ret->took_ns = ret->built_ns - start;
@@ -311,41 +356,6 @@ void catalog_done(struct catalog *c)
 	free(c->names);
 	free(c->layers);
 	*c = (struct catalog){0};
-}
-
-/* ---- what is asleep -------------------------------------------------------------------------- */
-
-bool layer_asleep(struct tier *t, const struct layer *l)
-{
-	/* A use says more than the mount table. */
-	int64_t used = layer_last_used(t, l);
-
-	return l->asleep && clock_wall_ns() - used >= (int64_t)t->cfg->retain_sec * 1000000000;
-}
-
-int catalog_ask(struct tier *t, struct catalog *c)
-{
-	struct layer_set set;
-
-	if (c->asked_ns && clock_mono_ns() - c->asked_ns < ASK_NS)
-		return 0;
-	int r = layers_scan(hot_root_fd(t->hot), &set);
-
-	if (r)
-		return r;
-	for (size_t i = 1; i < c->nlayers; i++) {
-		const struct layer *l = layers_find(&set, c->names + c->layers[i].key);
-
-		c->layers[i].asleep = l && layer_asleep(t, l);
-	}
-	layer_set_done(&set);
-	for (size_t i = 0; i < c->n; i++) {
-		c->f[i].flags &= (uint8_t)~POLICY_ASLEEP;
-		if (c->layers[c->at[i].layer].asleep)
-			c->f[i].flags |= POLICY_ASLEEP;
-	}
-	c->asked_ns = clock_mono_ns();
-	return 0;
 }
 
 /* ---- acting on a plan ------------------------------------------------------------------------ */

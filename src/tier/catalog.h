@@ -23,8 +23,8 @@ struct catalog {
 		bool asleep;
 	} * layers; /* the first is none */
 	size_t nlayers, layers_cap;
-	uint64_t asked_ns;          /* which layers are asleep; monotonic */
-	uint64_t built_ns, took_ns; /* monotonic */
+	uint64_t asked_ns, ask_took_ns; /* which layers are asleep; monotonic */
+	uint64_t built_ns, took_ns;     /* monotonic */
 };
 
 /* Walk the layers (spill=all: everything). Stops early with -EINTR when the tier stops. */
@@ -35,9 +35,10 @@ void catalog_done(struct catalog *c);
 int catalog_spill(struct catalog *c, const struct policy_plan *p, struct work *k);
 /* By exclude=: a pattern matches the whole path below the root, a star also a slash. */
 bool path_excluded(const struct config *c, const char *path);
-/* No container runs with it, though some run; nor was it used lately. */
+/* In no mounted overlay, though others of its engine are; nor used for the time of retain=. */
 bool layer_asleep(struct tier *t, const struct layer *l);
-/* Before a plan: POLICY_ASLEEP, which changes whenever a container starts or ends. */
-int catalog_ask(struct tier *t, struct catalog *c);
+/* Before a plan: POLICY_ASLEEP, which changes whenever a container starts or ends; if it is worth
+ * asking already. */
+void catalog_ask(struct tier *t, struct catalog *c);
 
 #endif

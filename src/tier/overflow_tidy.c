@@ -114,9 +114,9 @@ void overflow_tidy(struct tier *t)
 	int r = 0;
 
 	if (!store_overflow_files(t->store) || atomic_load(&t->frozen) ||
-	    (clock_mono_ns() < t->tidy_ns && !space_waited_for(t)))
+	    clock_mono_ns() - t->tidy_ns < (space_waited_for(t) ? TIDY_NS / 5 : TIDY_NS))
 		return;
-	t->tidy_ns = clock_mono_ns() + TIDY_NS;
+	t->tidy_ns = clock_mono_ns();
 	if (store_overflow_list(t->store, collect, &l))
 		l.n = 0;
 	for (size_t i = 0; i < l.n && !r && !atomic_load(&t->stop); i++) {

@@ -64,10 +64,9 @@ static int plan(struct tier *t, enum policy_act act, bool urgent, struct policy_
 	struct statvfs sv;
 	int r = hot_statfs(t->hot, &sv);
 
-	if (!r)
-		r = catalog_ask(t, t->catalog);
 	if (r)
 		return r;
+	catalog_ask(t, t->catalog);
 	uint64_t used = (uint64_t)(sv.f_blocks - sv.f_bfree) * sv.f_frsize;
 
 	return policy_plan(&rules, act, urgent, used, used + (uint64_t)sv.f_bavail * sv.f_frsize,

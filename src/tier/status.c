@@ -68,6 +68,8 @@ int tier_status(struct tier *t, struct tier_status *ret)
 
 	pthread_mutex_unlock(&t->defer_lock);
 	ret->paused_until_ns = tier_paused(t);
+	if (!ret->paused_until_ns && !strcmp(ret->parked, PAUSED_TEXT))
+		ret->parked[0] = 0; /* it has just ended */
 	ret->used_percent = policy_used_percent(&sv);
 	bool due = ret->auto_spill && !ret->paused_until_ns && !ret->parked[0] && !ret->frozen &&
 		   (kicked || ret->used_percent >= t->cfg->high);

@@ -214,7 +214,7 @@ struct tier {
 	atomic_bool frozen;
 	unsigned premigrate_used; /* percent, when that was set; likewise */
 	uint64_t premigrate_ns;   /* no copies ahead of need before; auto_thread's */
-	uint64_t tidy_ns;         /* no look at partial files before; auto_thread's */
+	uint64_t tidy_ns;         /* the last look at partial files; auto_thread's */
 	struct catalog *catalog;  /* what the last plan chose from, or NULL; auto_thread's */
 	char parked[160];         /* auto_lock */
 	uint64_t relief;          /* batches that freed space; auto_lock */
@@ -400,6 +400,7 @@ int heats_flush(struct tier *t);                     /* [W] */
 /* ---- pause.c */
 int pause_load(struct tier *t);
 bool pause_active(struct tier *t);
+#define PAUSED_TEXT "paused; spillctl resume ends it"
 
 /* ---- content.c: pread of an inode's data wherever it is; fd: the hot inode */
 ssize_t content_read(struct tier *t, struct node *n, int fd, void *buf, size_t len, uint64_t off);

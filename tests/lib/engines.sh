@@ -203,8 +203,8 @@ e_check_mounted()
 {
 	local n
 	[[ $E_WHERE == spillfs* ]] && ! t_plain || return 0
-	n=$(sed -n "s|.* - overlay .*lowerdir=\([^,]*\),upperdir=\($T_TMP/hot/[^,]*\).*|\1:\2|p" /proc/self/mountinfo |
-		tr : '\n' | sort -u | wc -l)
+	n=$(grep -F ' - overlay ' /proc/self/mountinfo | grep -F "upperdir=$T_TMP/hot/" | tr ',' '\n' |
+		sed -n 's/^\(lowerdir+\{0,1\}\|upperdir\)=//p' | tr : '\n' | sort -u | wc -l)
 	"$SPILLCTL" layers --json -m "$T_TMP/hot" >"$T_TMP/layers" || fail "layers"
 	t_check "layers that are mounted" "$(jq '[.[] | select(.mounted)] | length' "$T_TMP/layers")" "$n"
 	if (($1)); then

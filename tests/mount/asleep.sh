@@ -12,6 +12,7 @@ t_need jq
 dir=$T_TMP/hot store=$T_TMP/store out=$T_TMP/out
 t_fs ext4 200M "$dir"
 a=$(printf a | sha256sum | cut -d' ' -f1) b=$(printf b | sha256sum | cut -d' ' -f1)
+c=$(printf c | sha256sum | cut -d' ' -f1)
 digest=$T_TMP/digest
 t_spillfs "$store" "$dir" auto=on,min-age=0,premigrate=0,low=25,high=30,critical=90,interval=1s,half-life=10m,retain=2s
 t_want 0 pause -m "$dir"
@@ -35,9 +36,9 @@ t_check "why, when nothing runs" "$(reasons "$dir/overlay2/$a/diff/f1")" 'layer 
 sleep 3
 cat "$dir/overlay2/$b/diff/"* >"$T_TMP/null"
 t_check "why, of the other, when nothing runs" "$(reasons "$dir/overlay2/$b/diff/f1")" 'layer heat paused'
-mkdir "$T_TMP/merged"
-mount -t overlay -o "lowerdir=$dir/overlay2/l/AAAAAAAAAAAAAAAAAAAAAAAAAA:$T_TMP/merged" none "$T_TMP/merged" ||
-	fail "mount -t overlay"
+mkdir -p "$T_TMP/merged" "$dir/overlay2/$c"/{diff,work}
+mount -t overlay -o "lowerdir=$dir/overlay2/l/AAAAAAAAAAAAAAAAAAAAAAAAAA,upperdir=$dir/overlay2/$c/diff,workdir=$dir/overlay2/$c/work" \
+	none "$T_TMP/merged" || fail "mount -t overlay"
 sleep 3
 t_check "why, of the one that runs" "$(reasons "$dir/overlay2/$a/diff/f1")" 'layer heat paused'
 t_check "why, of the other" "$(reasons "$dir/overlay2/$b/diff/f1")" 'layer heat asleep paused'
@@ -54,6 +55,7 @@ for i in {1..20}; do
 done
 ((n >= 5)) || fail "only $n files of the other are spilled"
 umount "$T_TMP/merged" || fail umount
+rm -r "${dir:?}/overlay2/$c"
 t_same "$digest" "$dir" "after spilling"
 ok "what no running container has goes first: $n files of it, none of the other"
 t_umount "$dir"

@@ -110,7 +110,7 @@ t_want 0 wait -m "$dir" --below 90
 t_data 8 9000000 >"$dir/outside2"
 parked()
 {
-	[[ $(t_status "$dir" .parked) != null ]]
+	[[ $(t_status "$dir" .parked) == 'what is left'* ]]
 }
 t_until 20 parked || fail "nothing is left to spill, and it does not say so: $(t_ctl status "$dir")"
 t_want 0 wait -m "$dir" --timeout 60s

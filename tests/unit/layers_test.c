@@ -392,7 +392,7 @@ static int containerd_mounted(int root)
 /* As containerd does when the option would be too long. */
 static int relative_mounted(int root)
 {
-	static const char *const all[] = {"/27/fs", "/1/fs"};
+	static const char *const all[] = {"/27/fs", "/28/fs"};
 	struct layer_set s = {0};
 	char top[64], m[4096];
 
@@ -401,28 +401,29 @@ static int relative_mounted(int root)
 
 	snprintf(m, sizeof(m), "%s/m", path);
 	if (chdir("zz9/containerd/" SNAP "/snapshots") ||
-	    mount("overlay", m, "overlay", 0, "lowerdir=27/fs:1/fs") < 0)
+	    mount("overlay", m, "overlay", 0, "lowerdir=27/fs,upperdir=28/fs,workdir=28/work") < 0)
 		return 77;
 	if (layers_scan(root, &s) < 0)
 		return 1;
 	return mounted_are(&s, all, ARRAY_SIZE(all)) ? 0 : 4;
 }
 
-/* By short links, of two engines, with a space in the path; one link leads nowhere, and one is of
- * nobody. */
+/* By short links, of two engines, with a space in the path. */
 static int links_mounted(int root)
 {
-	static const char *const all[] = {D1, P2};
+	static const char *const all[] = {D1, "/" DC "/diff", P2, "/" PC "/diff"};
 	struct layer_set s = {0};
 
 	if (symlinkat("../" D1 "/diff", root, "a b/overlay2/l/UVTSGGUJJY5Z55KVI6SCGYE563") ||
 	    symlinkat("../" P2 "/diff", root, "podman/overlay/l/LT4LT4VYM4AYLAPITXVMGRCRYV") ||
-	    mkdirat(root, "other", 0755) || mkdirat(root, "other/l", 0755) ||
-	    mkdirat(root, "other/l/NONE", 0755))
+	    mkdirat(root, "m2", 0755))
 		return 5;
 	if (mount("overlay", "m", "overlay", 0,
-		  "lowerdir=a b/overlay2/l/UVTSGGUJJY5Z55KVI6SCGYE563:other/l/NONE:"
-		  "podman/overlay/l/LT4LT4VYM4AYLAPITXVMGRCRYV") < 0)
+		  "lowerdir=a b/overlay2/l/UVTSGGUJJY5Z55KVI6SCGYE563,"
+		  "upperdir=a b/overlay2/" DC "/diff,workdir=a b/overlay2/" DC "/work") < 0 ||
+	    mount("overlay", "m2", "overlay", 0,
+		  "lowerdir=podman/overlay/l/LT4LT4VYM4AYLAPITXVMGRCRYV,"
+		  "upperdir=podman/overlay/" PC "/diff,workdir=podman/overlay/" PC "/work") < 0)
 		return 77;
 	if (layers_scan(root, &s) < 0)
 		return 1;
@@ -477,16 +478,21 @@ TEST(mount_table)
 		const char *lines[4], *want;
 	} t[] = {
 		{{"1 0 8:1 / / rw - ext4 /dev/sda1 rw\n"}, "..."},
-		{{LINE "lowerdir=" LOW "1/fs\n"}, "+--"},
+		/* a view, without a container: nobody knows what sleeps */
+		{{LINE "lowerdir=" LOW "1/fs\n"}, "+.."},
 		{{LINE "lowerdir=" LOW "27/fs:" LOW "1/fs,upperdir=" LOW "28/fs,workdir=/w\n"},
 		 "++W"},
 		{{LINE "lowerdir=" LOW "1/fs,upperdir=" LOW "28/fs\n"}, "+-W"},
 		/* one by one; a colon is a colon there */
-		{{LINE "lowerdir+=" LOW "1/fs,lowerdir+=" LOW "27/fs,datadir+=/a:b\n"}, "++-"},
+		{{LINE "lowerdir+=" LOW "1/fs,lowerdir+=" LOW "27/fs,upperdir=" LOW "28/fs\n"},
+		 "++W"},
+		{{LINE "lowerdir+=" LOW "1/fs,lowerdir+=/x:27/fs,upperdir=" LOW "28/fs\n"}, "+.W"},
+		{{LINE "lowerdir+=" LOW "1/fs,datadir+=/a,upperdir=" LOW "28/fs\n"}, "+.W"},
 		/* what goes before and behind; no newline at the end */
 		{{"36 35 0:40 / /m\\040x rw - overlay over\\040lay "
-		  "rw,context=\"u:r:t:s0\\054c1\",lowerdir=" LOW "1/fs,redirect_dir=on"},
-		 "+--"},
+		  "rw,context=\"u:r:t:s0\\054c1\",lowerdir=" LOW "1/fs,upperdir=" LOW
+		  "28/fs,redirect_dir=on"},
+		 "+-W"},
 		/* a container that has something we do not find: nobody knows what sleeps */
 		{{LINE "lowerdir=/tmp/ovl-idmapped8/0,upperdir=" LOW "28/fs\n"}, "..W"},
 		{{LINE "lowerdir=/tmp/ovl-idmapped8/0,upperdir=" LOW "28/fs\n",
@@ -497,9 +503,10 @@ TEST(mount_table)
 		{{LINE "lowerdir=/else/snapshots/1/fs,upperdir=/else/snapshots/28/fs\n"}, "..."},
 		{{LINE "lowerdir=/v/xzz9/containerd/" SNAP "/snapshots/1/fs\n"}, "..."},
 		/* of their own names: a\:b, a\,b, and the end of the name only */
-		{{LINE "lowerdir=/a\\134:b/c:" LOW "1/fs\n"}, "+--"},
+		{{LINE "lowerdir=x\\134:27/fs:" LOW "1/fs,upperdir=" LOW "28/fs\n"}, "+.W"},
 		{{LINE "upperdir=/x\\134\\054" LOW "28/fs\n"}, "--W"},
-		{{LINE "lowerdir=27/fs::" LOW "1/fs\n"}, "++-"},
+		{{LINE "lowerdir=27/fs::" LOW "1/fs,upperdir=28/fs\n"}, "++W"},
+		{{LINE "lowerdir=27/fs:" LOW "1/fs\n"}, "++."},
 		{{LINE "upperdir=28/fs,lowerdir=27/fs:1/fs\n"}, "++W"},
 		{{LINE "lowerdir=,upperdir=\n"}, "..."},
 		{{" - overlay \n"}, "..."},
