@@ -34,7 +34,8 @@ struct layer {
 	enum layer_kind kind;
 	int64_t born_ns; /* mtime of the layer's directory or blob */
 	bool mounted;    /* an overlay mounted now has it: a container that runs, most often */
-	bool asleep;     /* none has, but its engine's directory has others that are mounted */
+	bool asleep; /* none has, though containers of its engine's directory are mounted, and all
+		      * that these name was found there */
 };
 
 struct layer_set {

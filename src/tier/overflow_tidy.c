@@ -9,9 +9,8 @@
 #include <stdio.h>
 #include <sys/stat.h>
 
-#define TIDY_NS                                                                                    \
-	1000000000ull /* between two looks: partial files wait for their age, in seconds           \
-		       */
+/* Between two looks: partial files wait for their age, which is in seconds. */
+#define TIDY_NS 1000000000ull
 
 struct listed {
 	struct hot_id *v;
