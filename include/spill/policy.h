@@ -40,9 +40,12 @@ size_t heat_judge(struct heat_use_rec *v, size_t n, size_t scan_limit);
 /* ---- when */
 /* Percent of the space that ordinary users can have which is in use, as df(1) rounds it: up. */
 unsigned policy_used_percent(const struct statvfs *sv);
+/* Bytes that can be written until the mark is reached. */
+uint64_t policy_room(const struct statvfs *sv, unsigned mark);
 /* One file will hardly outgrow what is left below the mark: 512 MiB, which spilling can begin to
- * give back while they are filled, or a quarter of a small disk. */
-bool policy_roomy(const struct statvfs *sv, unsigned mark);
+ * give back while they are filled, or a quarter of a small disk. gated: who writes it can be made
+ * to wait for spilling; then it is enough that a GiB is left in all. */
+bool policy_roomy(const struct statvfs *sv, unsigned mark, bool gated);
 /* Only what names and attributes may need is left. */
 bool policy_at_brim(const struct statvfs *sv);
 

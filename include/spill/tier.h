@@ -255,6 +255,8 @@ struct tier_status {
 	uint64_t premigrated_bytes, spilled_logical_bytes, objects;
 	uint64_t nodes_known, files_open;
 	bool passthrough; /* granted to files that are not spilled */
+	bool gate;        /* who writes by it can be made to wait for spilling, */
+	bool gate_closed; /* and does now */
 	uint64_t spilled_bytes_total, recalled_bytes_total; /* since mount */
 	uint64_t errors;  /* data that could not be proved right, since mount */
 	bool auto_spill;  /* running */

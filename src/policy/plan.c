@@ -13,6 +13,7 @@
 #define BRIM_SHARE   32 /* of small ones */
 #define ROOMY_MAX    (UINT64_C(512) << 20)
 #define ROOMY_SHARE  4
+#define GATED_ROOM   (UINT64_C(1) << 30)
 
 unsigned policy_used_percent(const struct statvfs *sv)
 {
@@ -22,13 +23,21 @@ unsigned policy_used_percent(const struct statvfs *sv)
 	return all ? (unsigned)((used * 100 + all - 1) / all) : 100;
 }
 
-bool policy_roomy(const struct statvfs *sv, unsigned mark)
+uint64_t policy_room(const struct statvfs *sv, unsigned mark)
 {
 	uint64_t used = (uint64_t)sv->f_blocks - sv->f_bfree, all = used + sv->f_bavail;
 	uint64_t until = all / 100 * mark + all % 100 * mark / 100;
 
-	return until > used &&
-	       (until - used) * sv->f_frsize >= MIN(ROOMY_MAX, all * sv->f_frsize / ROOMY_SHARE);
+	return until > used ? (until - used) * sv->f_frsize : 0;
+}
+
+bool policy_roomy(const struct statvfs *sv, unsigned mark, bool gated)
+{
+	uint64_t all = ((uint64_t)sv->f_blocks - sv->f_bfree + sv->f_bavail) * sv->f_frsize;
+
+	if (gated && (uint64_t)sv->f_bavail * sv->f_frsize >= GATED_ROOM)
+		return true;
+	return all && policy_room(sv, mark) >= MIN(ROOMY_MAX, all / ROOMY_SHARE);
 }
 
 bool policy_at_brim(const struct statvfs *sv)

@@ -112,6 +112,10 @@ VERB(status)
 	part = NULL;
 	if (json_object_set_new(o, "passthrough",
 				json_boolean(st.passthrough && fs_passthrough(d->fs))) < 0 ||
+	    json_object_set_new(o, "gate",
+				json_string(!st.gate         ? "none"
+					    : st.gate_closed ? "closed"
+							     : "open")) < 0 ||
 	    json_object_set_new(o, "writeback", json_boolean(fs_writeback(d->fs))) < 0 ||
 	    json_object_set_new(o, "forecast", trend_json(&st.trend)) < 0 ||
 	    json_object_set_new(o, "requests", requests_json(d->fs)) < 0 ||

@@ -5,6 +5,7 @@
  * never in a spin. A writer that met ENOSPC waits here (tier_wait_space): young files are taken
  * then too, and above the critical mark.
  */
+#include "gate.h"
 #include "overflow.h"
 #include "rounds.h"
 
@@ -44,7 +45,7 @@ unsigned used_now(struct tier *t)
 	unsigned used = known ? policy_used_percent(&sv) : 0;
 
 	atomic_store(&t->brim, known && policy_at_brim(&sv));
-	atomic_store(&t->roomy, known && policy_roomy(&sv, t->cfg->critical));
+	atomic_store(&t->roomy, known && policy_roomy(&sv, t->cfg->critical, gate_serves(t)));
 	atomic_store(&t->used, used);
 	atomic_store(&t->used_ns, clock_mono_ns());
 	return used;

@@ -5,6 +5,7 @@
  * on no release can begin until the last release. Reading a stub goes to the store; a file opened
  * cold turns hot by itself when somebody else recalled it meanwhile.
  */
+#include "gate.h"
 #include "overflow.h"
 
 #include <fcntl.h>
@@ -284,6 +285,8 @@ int tier_adopt_open(struct tier *t, uint64_t nodeid, const struct hot_fh *fh, in
 		r = file_new(n, flags, backing, cold, ret);
 	if (!r)
 		grant_again(t, n, flags, backing);
+	if (!r && backing && (flags & O_ACCMODE) != O_RDONLY)
+		gate_add(t, n, -1);
 	node_unlock(t, n);
 	if (r) {
 		cold_unref(cold);

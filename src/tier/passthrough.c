@@ -13,7 +13,7 @@
  * and attributes are not trusted. Only the kernel knows: a read lease is granted when
  * nobody can write (NODE_MAPPED).
  */
-#include "tier_int.h"
+#include "gate.h"
 
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -101,11 +101,16 @@ void unpassed(struct tier *t, struct node *n)
 	}
 }
 
-/* What passes us by neither waits for spilling nor goes on in the store, and a file may get any
- * size. */
-static bool disk_is_tight(struct tier *t)
+/* What passes us by does not go on in the store, and a file may get any size; without the gate it
+ * does not wait for spilling either. */
+static bool disk_is_tight(struct tier *t, const struct node *n)
 {
-	return t->cfg->auto_spill && (auto_used(t) >= t->cfg->high || !atomic_load(&t->roomy));
+	if (!t->cfg->auto_spill)
+		return false;
+	bool held = gate_serves(t) && node_hot_id(t, n).ino; /* 0: see gate.c */
+	unsigned used = auto_used(t), mark = held ? t->cfg->critical : t->cfg->high;
+
+	return used >= mark || !atomic_load(&t->roomy);
 }
 
 /* What the hot file system would say to an open for writing (chattr +i, +a): the kernel would make
@@ -163,13 +168,15 @@ static int pass(struct tier *t, struct node *n, int flags, int fd)
 	/* O_APPEND: the kernel's own file would go on appending after fcntl(2) has turned it off.
 	 */
 	bool through = is_writing(flags) &&
-		       (disk_is_tight(t) || flags & O_APPEND || layers_class_ingest(n->cls));
+		       (disk_is_tight(t, n) || flags & O_APPEND || layers_class_ingest(n->cls));
 
 	if (!r && !n->backing && !(through && unmapped(t, n))) {
 		int id = backing_open(t, fd);
 
 		n->backing = id > 0 ? id : 0;
 	}
+	if (!r && n->backing && is_writing(flags))
+		gate_add(t, n, fd);
 	if (nfd.fd >= 0)
 		tier_fd_put(t, &nfd);
 	return r ? r : n->backing;
@@ -252,8 +259,8 @@ void grant_end(struct tier *t, struct node *n, int flags, int backing)
 		atomic_fetch_sub_explicit(&t->n_mediated, 1, memory_order_relaxed);
 		return;
 	}
-	if (is_writing(flags))
-		atomic_fetch_sub(&n->writers, 1);
+	if (is_writing(flags) && atomic_fetch_sub(&n->writers, 1) == 1)
+		gate_remove(t, n);
 	if (--n->passed)
 		return;
 	t->pass.close(t->pass.ctx, n->backing);

@@ -10,6 +10,7 @@
  * changed: an open for writing waits until the marker is durably gone. So whatever a crash leaves
  * under a SPILLING marker is either the object's data or holes.
  */
+#include "gate.h"
 #include "overflow.h"
 
 #include "spill/durable.h"
@@ -89,6 +90,8 @@ static void begin(struct tier *t, struct release_entry *e)
 		r = fd == -EWOULDBLOCK ? -EBUSY : fd;
 	else if (fcntl(fd, F_SETLEASE, F_WRLCK))
 		r = -EBUSY;
+	else
+		gate_unwatch(t, fd);
 	node_lock(t, n);
 	e->fd = fd;
 	e->leased = true;

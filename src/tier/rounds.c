@@ -77,7 +77,8 @@ static bool keep_going(void *ctx, const struct tier_work *w)
 {
 	struct tier *t = ctx;
 
-	(void)w;
+	if (w->freed_bytes)
+		atomic_store(&t->vain_ns, 0);
 	return !winding_down(t) && !pause_active(t);
 }
 
@@ -120,6 +121,8 @@ static int spill_once(struct tier *t, bool urgent, struct tier_work *sum, size_t
 	policy_plan_done(&p);
 	if (k.w.files_done)
 		auto_relieved(t);
+	if (k.w.freed_bytes)
+		atomic_store(&t->vain_ns, 0);
 	add_work(sum, &k.w);
 	if (!r && used_now(t) <= t->cfg->low)
 		r = WORK_ENOUGH;
@@ -142,6 +145,10 @@ int round_spill(struct tier *t, struct tier_work *sum)
 		if (!r)
 			r = spill_once(t, urgent, sum, &n);
 	}
+	if (r < 0 && r != -EINTR && !sum->freed_bytes)
+		atomic_store(&t->vain_ns, clock_mono_ns());
+	else if (!r && urgent && !sum->files_done)
+		atomic_store(&t->vain_ns, t->catalog->built_ns - t->catalog->took_ns);
 	return r;
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * Answers to spillctl: numbers, single files, directories, layers.
  */
+#include "gate.h"
 #include "overflow.h"
 
 #include "spill/policy.h"
@@ -56,6 +57,8 @@ int tier_status(struct tier *t, struct tier_status *ret)
 	ret->errors = atomic_load(&t->n_errors);
 	ret->auto_spill = t->cfg->auto_spill;
 	ret->passthrough = t->pass.open && !atomic_load(&t->pass_off);
+	ret->gate = gate_works(t);
+	ret->gate_closed = gate_closed(t);
 	ret->frozen = atomic_load(&t->frozen);
 	pins_status(t, ret);
 	pthread_mutex_lock(&t->auto_lock);

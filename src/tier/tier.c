@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * Life of the tier: put together, recover, run, close.
  */
+#include "gate.h"
 #include "overflow.h"
 
 #include "spill/durable.h"
@@ -100,6 +101,8 @@ int tier_open(struct tier **ret, const struct config *cfg, struct hot *hot, stru
 		r = tier_recover(t, ret_msg);
 	if (!r)
 		tier_space_first(t);
+	if (!r && cfg->auto_spill)
+		gate_start(t);
 	if (r)
 		tier_free(t);
 	else
@@ -126,6 +129,13 @@ int tier_start(struct tier *t)
 		return r;
 	}
 	t->threads_on = true;
+	if (t->cfg->auto_spill && t->pass.open && !gate_works(t))
+		log_info(
+			"writers whom the kernel serves by itself cannot be made to wait here (%s; "
+			"it takes Linux 6.14, and ext4, xfs or btrfs): one who fills the disk "
+			"faster than "
+			"it is spilled gets ENOSPC",
+			strerror(-t->gate_err));
 	t->reconcile_on = !thread_start(&t->reconcile_thread, "reconcile", reconcile_main, t);
 	return 0;
 }
@@ -154,6 +164,7 @@ void tier_close(struct tier *t)
 		if (t->reconcile_on)
 			pthread_join(t->reconcile_thread, NULL);
 	}
+	gate_stop(t);
 	r = janitor_flush(t);
 	heats_drain(t, true);
 	if (!r)

@@ -137,6 +137,7 @@ struct defer {
 
 struct catalog;
 struct fdcache;
+struct gate;
 struct heats;
 struct pins;
 
@@ -225,6 +226,11 @@ struct tier {
 	atomic_ullong written;    /* bytes, since mount */
 	atomic_bool pressed;      /* the critical mark is reached */
 	atomic_bool stuck;        /* the last round freed nothing */
+	/* Among what there was then, an urgent round found nothing to free; 0: the last one did. */
+	_Atomic uint64_t vain_ns;
+	struct gate
+		*gate; /* gate.c; NULL: there is none, for gate_err. Set before the first open */
+	int gate_err;
 
 	pthread_mutex_t trend_lock; /* leaf */
 	struct trend trend;         /* written by trend_tick's thread under the lock */

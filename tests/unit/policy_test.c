@@ -75,17 +75,25 @@ TEST(room_for_one_file)
 
 	/* Of 100 GiB 82 may be in use. */
 	sv.f_bfree = sv.f_bavail = 18 * GIB + 512 * MIB;
-	CHECK(policy_roomy(&sv, 82));
+	CHECK(policy_roomy(&sv, 82, false));
 	sv.f_bfree = --sv.f_bavail;
-	CHECK(!policy_roomy(&sv, 82));
+	CHECK(!policy_roomy(&sv, 82, false));
 	sv.f_bfree = sv.f_bavail = 10 * GIB;
-	CHECK(!policy_roomy(&sv, 82));
+	CHECK(!policy_roomy(&sv, 82, false));
+	CHECK_EQ(policy_room(&sv, 82), 0);
+	CHECK_EQ(policy_room(&sv, 91), UINT64_C(1) << 30);
+	/* Who can be made to wait may begin beyond the mark. */
+	CHECK(policy_roomy(&sv, 82, true));
+	sv.f_bfree = sv.f_bavail = GIB;
+	CHECK(policy_roomy(&sv, 82, true));
+	sv.f_bfree = --sv.f_bavail;
+	CHECK(!policy_roomy(&sv, 82, true));
 	/* Of 200 MiB a quarter. */
 	sv = (struct statvfs){.f_frsize = 4096, .f_blocks = 200 * MIB};
 	sv.f_bfree = sv.f_bavail = 36 * MIB + 50 * MIB;
-	CHECK(policy_roomy(&sv, 82));
+	CHECK(policy_roomy(&sv, 82, false) && policy_roomy(&sv, 82, true));
 	sv.f_bfree = --sv.f_bavail;
-	CHECK(!policy_roomy(&sv, 82));
+	CHECK(!policy_roomy(&sv, 82, false) && !policy_roomy(&sv, 82, true));
 }
 
 TEST(looks_more_often_near_the_mark)
