@@ -55,10 +55,10 @@ struct gate {
 	bool called;           /* look, there is somebody again; auto_lock */
 	_Atomic int64_t spare; /* bytes that may be written though it is closed */
 	/* The thread's: */
-	uint64_t free_bytes;         /* when it was closed */
-	uint64_t since_ns, vain_ns;  /* when it was open last; the last vain round seen */
-	unsigned tries;              /* vain rounds since then */
-	uint64_t spare_ns, kick_ns;  /* when there was some last; the next kick */
+	uint64_t free_bytes;        /* when it was closed */
+	uint64_t since_ns, vain_ns; /* when the disk was below the mark; the last vain round seen */
+	unsigned tries;             /* vain rounds since then */
+	uint64_t spare_ns, kick_ns; /* when there was some last; the next kick */
 	uint64_t closed_ns, took_ns; /* when it was, and for how long that kept the thread busy */
 };
 
@@ -91,7 +91,6 @@ static ssize_t find(const struct gate *g, const struct node *n)
 static void list(struct tier *t, struct node *n)
 {
 	struct gate *g = t->gate;
-
 	uint64_t ino = node_hot_id(t, n).ino;
 
 	if (!ino || find(g, n) >= 0) /* 0: in another subvolume of btrfs */
@@ -246,8 +245,8 @@ static void set_closed(struct tier *t, bool closed)
 	g->took_ns = g->closed_ns - start;
 }
 
-/* Since it was open last, spilling has looked at all there is, more than once, and found nothing.
- */
+/* Since the disk was below the mark, spilling has looked at all there is, more than once, and found
+ * nothing. */
 static bool in_vain(struct tier *t)
 {
 	struct gate *g = t->gate;
