@@ -77,15 +77,18 @@ closed()
 # to them is not to wait for itself.
 early()
 {
-	local i
+	local i pids=()
 	for i in {1..8}; do
 		(
 			exec 9>"$LAYER/early.$i"
 			head -c 500000 "$T_TMP/big" >&9 || exit 1
 			t_until 30 closed
-		) || return 1 &
+		) &
+		pids+=($!)
 	done
-	wait
+	for i in "${pids[@]}"; do
+		wait "$i" || return 1
+	done
 }
 
 # ---- it fits if the rest is spilled
