@@ -154,6 +154,7 @@ int hold_watch(struct hold *h, int fd);
 /* The hold is on: hold those too who opened it while it was watched, before hold_forget or
  * hold_off. */
 int hold_again(struct hold *h, int fd);
+/* Of this inode no event comes any more. */
 void hold_unwatch(struct hold *h, int fd);
 /* Nothing is watched any more. */
 void hold_forget(struct hold *h);

@@ -6,7 +6,8 @@
  * is the coarser view (a RELEASE comes later than the kernel's end), so what is granted here is
  * never refused there. Mediated are: stubs, and whoever opens such a file while one of its readers
  * has it open still; writers that append; and writers of an engine's downloads, or while the disk
- * is nearly full: they can be made to wait, or to go on in the store (DESIGN.md section 8).
+ * is nearly full: they can go on in the store (DESIGN.md section 8). To wait, others can be made,
+ * too (gate.h).
  *
  * A shared mapping outlives its RELEASE. While one may be left that can be written to, the file
  * stays passthrough, as the pages that a mediated reader would be served from would not follow it,

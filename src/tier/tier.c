@@ -130,12 +130,9 @@ int tier_start(struct tier *t)
 	}
 	t->threads_on = true;
 	if (t->cfg->auto_spill && t->pass.open && !gate_works(t))
-		log_info(
-			"writers whom the kernel serves by itself cannot be made to wait here (%s; "
-			"it takes Linux 6.14, and ext4, xfs or btrfs): one who fills the disk "
-			"faster than "
-			"it is spilled gets ENOSPC",
-			strerror(-t->gate_err));
+		log_info("writers whom the kernel serves cannot be made to wait (%s; it takes "
+			 "Linux 6.14, and ext4, xfs or btrfs): ENOSPC for who outruns spilling",
+			 strerror(-t->gate_err));
 	t->reconcile_on = !thread_start(&t->reconcile_thread, "reconcile", reconcile_main, t);
 	return 0;
 }

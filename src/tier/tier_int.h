@@ -228,8 +228,7 @@ struct tier {
 	atomic_bool stuck;        /* the last round freed nothing */
 	/* Among what there was then, an urgent round found nothing to free; 0: the last one did. */
 	_Atomic uint64_t vain_ns;
-	struct gate
-		*gate; /* gate.c; NULL: there is none, for gate_err. Set before the first open */
+	struct gate *gate; /* gate.c; NULL: none, for gate_err. Set before the first open */
 	int gate_err;
 
 	pthread_mutex_t trend_lock; /* leaf */
